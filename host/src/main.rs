@@ -1,0 +1,2 @@
+//! vigil
+fn main() {}
