@@ -1,1 +1,3 @@
 //! Vigil.
+
+pub mod plugin;
