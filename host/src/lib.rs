@@ -1,6 +1,7 @@
 //! Vigil: a self-healing control plane.
 #![doc = ""]
 
+pub mod cel;
 pub mod clock;
 pub mod domain;
 pub mod engine;
