@@ -1,1 +1,5 @@
-//! Vigil.
+//! Vigil: a self-healing control plane.
+#![doc = ""]
+
+pub mod clock;
+pub mod domain;
