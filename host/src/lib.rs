@@ -1,5 +1,7 @@
 //! Vigil: a self-healing control plane.
 #![doc = ""]
 
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
