@@ -5,3 +5,5 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod metrics;
+pub mod telemetry;
