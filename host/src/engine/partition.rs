@@ -439,13 +439,14 @@ impl TargetState {
                 let Some(at) = self.pairs.iter().position(|pair| pair.policy_id == policy_id) else {
                     return (false, false);
                 };
-                let standing = self.pairs[at].standing;
-                if standing {
+                // Another node's tick may have opened an incident that this engine has not seen: a condition
+                // that was met before is always looked up.
+                if self.pairs[at].standing {
                     self.pairs[at].met_since = None;
                 } else {
                     self.pairs.swap_remove(at);
                 }
-                (false, standing)
+                (false, true)
             }
             // Neither met nor clear: it does not reset `for`.
             Truth::NoData | Truth::Failed => {
