@@ -157,7 +157,7 @@ fn assemble(
     }
     if budget.cost > FUEL {
         let message = format!(
-            "the macros would take about {} steps, at most {FUEL} are allowed; use shorter lists or nest less",
+            "this would take about {} steps, at most {FUEL} are allowed; use shorter lists or nest less",
             budget.cost
         );
         return Err(CompileErrors(vec![Source { text: "", path: Vec::new() }.error(0, message)]));

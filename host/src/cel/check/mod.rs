@@ -49,6 +49,11 @@ impl Weight {
             visits: self.visits.saturating_add(other.visits),
         }
     }
+
+    /// Items that can fail are evaluated when the literal is and again where one is used.
+    fn twice(self) -> Self {
+        Self { visits: self.visits.saturating_mul(2), ..self }
+    }
 }
 
 /// A text expression, a list of anything and so on: what callers take out of a [`Typed`].

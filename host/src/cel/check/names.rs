@@ -140,6 +140,7 @@ impl<'c> Checker<'c, '_> {
             return self.refuse(e, "optional items are not supported");
         }
         let constant = items.iter().all(Expr::is_constant);
+        let weight = if constant { weight } else { weight.twice() };
         let expr = ListExpr::Literal(Box::new(ListLiteral { items: items.into(), constant }));
         Some(Typed { expr: Expr::List(expr), ty: Ty::List(ty.map(Box::new)), weight })
     }
@@ -173,6 +174,7 @@ impl<'c> Checker<'c, '_> {
             entries.push(Entry { key: key.expr, value: value.expr });
         }
         let constant = entries.iter().all(|entry| entry.value.is_constant());
+        let weight = if constant { weight } else { weight.twice() };
         let expr = MapExpr::Literal(Box::new(MapLiteral { entries: entries.into(), constant }));
         Some(Typed { expr: Expr::Map(expr), ty: Ty::Map(types.map(Box::new)), weight })
     }

@@ -134,6 +134,12 @@ pub(in crate::cel) fn uint_as_double(value: u64) -> f64 {
     value as f64
 }
 
+/// The integer a double is, if it is one of either integer type.
+#[expect(clippy::cast_possible_truncation, reason = "the range is tested before")]
+pub(super) fn exact_int(value: f64) -> Option<i128> {
+    (value.trunc() == value && value >= -I64_END && value < U64_END).then_some(value as i128)
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "CEL truncates; the caller has checked the range")]
 fn truncate_to_int(value: f64) -> i64 {
     value as i64

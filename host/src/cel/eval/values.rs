@@ -1,6 +1,6 @@
 //! Values whose type is only known at run time: items of lists and maps, macro variables, mixed comparisons.
 
-use super::numbers::{int_as_double, uint_as_double};
+use super::numbers::{exact_int, int_as_double, uint_as_double};
 use super::{Labels, Run, Scope, compare_doubles, keep_first};
 use crate::cel::error::{ErrorKind, EvalError};
 use crate::cel::tree::{
@@ -106,7 +106,7 @@ impl<'a, S: Scope> Run<'a, S> {
             MapValue::Literal(entries) => {
                 self.charge(entries.len())?;
                 for entry in entries {
-                    if self.equal(self.value(&entry.key)?, key)? {
+                    if same_key(self.value(&entry.key)?, key) {
                         return self.value(&entry.value).map(Some);
                     }
                 }
@@ -253,6 +253,25 @@ impl<'a, S: Scope> Run<'a, S> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Whether a key is the one looked for. Unlike in comparisons a double must be exactly the integer.
+fn same_key(key: Value<'_>, wanted: Value<'_>) -> bool {
+    match (whole(key), whole(wanted)) {
+        (Some(key), Some(wanted)) => key == wanted,
+        (Some(_), None) | (None, Some(_)) => false,
+        (None, None) => matches!(ordered(Cmp::Eq, key, wanted), Ok(true)),
+    }
+}
+
+/// The integer a value is, if it is one.
+fn whole(value: Value<'_>) -> Option<i128> {
+    match value {
+        Value::Int(value) => Some(value.into()),
+        Value::Uint(value) => Some(value.into()),
+        Value::Double(value) => exact_int(value),
+        Value::Null | Value::Bool(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => None,
     }
 }
 
