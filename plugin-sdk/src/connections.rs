@@ -47,8 +47,12 @@ impl From<HttpError> for Error {
             HttpError::Denied(why) => Self::permanent("connection-denied", why),
             HttpError::InvalidRequest(why) => Self::permanent("invalid-request", why),
             HttpError::ConnectFailed(why) => Self::retryable("connect-failed", why),
-            HttpError::Timeout => Self::retryable("connection-timeout", "the other side did not answer in time"),
-            HttpError::RateLimited(ms) => Self::retry_after("rate-limited", "the connection's rate limit", ms),
+            HttpError::Timeout => {
+                Self::retryable("connection-timeout", "the other side did not answer in time")
+            }
+            HttpError::RateLimited(ms) => {
+                Self::retry_after("rate-limited", "the connection's rate limit", ms)
+            }
             HttpError::CircuitOpen(ms) => {
                 Self::retry_after("circuit-open", "the connection's circuit breaker is open", ms)
             }
@@ -195,7 +199,9 @@ mod tests {
     fn what_is_not_granted_is_for_good_and_a_lost_answer_is_not() {
         assert!(matches!(Error::from(HttpError::Denied("x".into())), Error::Permanent(_)));
         assert!(matches!(Error::from(HttpError::Timeout), Error::Retryable { .. }));
-        let Error::Retryable { retry_after_ms, .. } = HttpError::RateLimited(Some(9)).into() else { panic!() };
+        let Error::Retryable { retry_after_ms, .. } = HttpError::RateLimited(Some(9)).into() else {
+            panic!()
+        };
         assert_eq!(retry_after_ms, Some(9));
     }
 

@@ -57,7 +57,7 @@ macro_rules! export {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type Exported = $crate::sys::Adapter<$plugin>;
-            $crate::sys::bindings::export!(Exported with_types_in $crate::sys::bindings);
+    $crate::sys::bindings::export!(Exported with_types_in $crate::sys::bindings);
         };
     };
 }

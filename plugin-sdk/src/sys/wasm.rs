@@ -89,7 +89,8 @@ fn action(a: Action) -> export::ActionInfo {
 }
 
 fn request(r: types::ActionRequest) -> Result<Request, ParamProblem> {
-    let params = serde_json::from_str(&r.params).map_err(|cause| ParamProblem::new("", &cause.to_string()))?;
+    let params =
+        serde_json::from_str(&r.params).map_err(|cause| ParamProblem::new("", &cause.to_string()))?;
     Ok(Request {
         execution_id: r.execution_id,
         attempt: r.attempt,

@@ -7,8 +7,18 @@ const MASK: &str = "********";
 /// A name that holds one of these is taken for a secret's. Too many masked is
 /// better than one sent.
 const SECRET: [&str; 12] = [
-    "password", "passwd", "passphrase", "pwd", "token", "secret", "apikey", "authorization", "credential",
-    "privatekey", "accesskey", "cookie",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "token",
+    "secret",
+    "apikey",
+    "authorization",
+    "credential",
+    "privatekey",
+    "accesskey",
+    "cookie",
 ];
 
 /// The body for a request.

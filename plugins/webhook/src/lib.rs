@@ -54,8 +54,7 @@ fn outcome(request: &Request, answer: &Response) -> Result<Outcome, Error> {
     match answer.status {
         200..=299 => {
             let change = Change::new(&format!("webhook: {}", request.action), ChangeStatus::Requested);
-            let summary =
-                format!("{} for {} sent, {}", request.action, request.target.name, answer.status);
+            let summary = format!("{} for {} sent, {}", request.action, request.target.name, answer.status);
             let output = json!({ "status": answer.status, "body": parsed(&said) });
             Ok(Outcome::new(summary).change(change).output(output))
         }
@@ -68,7 +67,8 @@ fn outcome(request: &Request, answer: &Response) -> Result<Outcome, Error> {
 
 /// The beginning of an answer on one line.
 fn shown(text: &str) -> String {
-    let line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
+    let line: String =
+        text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
     if line.is_empty() { "(no body)".to_owned() } else { line }
 }
 
@@ -107,8 +107,11 @@ mod tests {
             let result = outcome(&request(), &answer(status, None));
             assert!(matches!(result, Err(Error::Permanent(_))), "{status}: {result:?}");
         }
-        for (status, after, ms) in [(429, Some("3"), Some(3000)), (503, Some("1"), Some(1000)), (500, None, None)] {
-            let Err(Error::Retryable { retry_after_ms, .. }) = outcome(&request(), &answer(status, after)) else {
+        for (status, after, ms) in
+            [(429, Some("3"), Some(3000)), (503, Some("1"), Some(1000)), (500, None, None)]
+        {
+            let Err(Error::Retryable { retry_after_ms, .. }) = outcome(&request(), &answer(status, after))
+            else {
                 panic!("{status} is retryable");
             };
             assert_eq!(retry_after_ms, ms);
