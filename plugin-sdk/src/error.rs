@@ -34,22 +34,23 @@ impl Failure {
     }
 }
 
-/// How an action failed.
+/// How an action failed. Failures are boxed, so that a result costs no more
+/// than what it is when all goes well.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Error {
     /// The parameters cannot work: never retried.
     Invalid(Vec<ParamProblem>),
     /// Failed for good: never retried.
-    Permanent(Failure),
+    Permanent(Box<Failure>),
     /// May pass later: retried within the host's retry policy.
     Retryable {
         /// What went wrong.
-        failure: Failure,
+        failure: Box<Failure>,
         /// The host waits at least this long.
         retry_after_ms: Option<u64>,
     },
     /// Saw a cancellation request and stopped cleanly.
-    Cancelled(Failure),
+    Cancelled(Box<Failure>),
 }
 
 impl Error {
@@ -62,25 +63,25 @@ impl Error {
     /// Failed for good.
     #[must_use]
     pub fn permanent(code: &str, message: impl Into<String>) -> Self {
-        Self::Permanent(Failure::new(code, message))
+        Self::Permanent(Box::new(Failure::new(code, message)))
     }
 
     /// May pass later.
     #[must_use]
     pub fn retryable(code: &str, message: impl Into<String>) -> Self {
-        Self::Retryable { failure: Failure::new(code, message), retry_after_ms: None }
+        Self::Retryable { failure: Box::new(Failure::new(code, message)), retry_after_ms: None }
     }
 
     /// May pass after the given time.
     #[must_use]
     pub fn retry_after(code: &str, message: impl Into<String>, ms: Option<u64>) -> Self {
-        Self::Retryable { failure: Failure::new(code, message), retry_after_ms: ms }
+        Self::Retryable { failure: Box::new(Failure::new(code, message)), retry_after_ms: ms }
     }
 
     /// Stopped on request.
     #[must_use]
     pub fn cancelled(message: impl Into<String>) -> Self {
-        Self::Cancelled(Failure::new("cancelled", message))
+        Self::Cancelled(Box::new(Failure::new("cancelled", message)))
     }
 
     /// Adds what had already been changed, so that a failure half way through

@@ -145,11 +145,11 @@ fn change(c: Change) -> types::Change {
 fn error(e: Error) -> types::Error {
     match e {
         Error::Invalid(problems) => types::Error::Invalid(problems.into_iter().map(problem).collect()),
-        Error::Permanent(f) => types::Error::Permanent(failure(f)),
+        Error::Permanent(f) => types::Error::Permanent(failure(*f)),
         Error::Retryable { failure: f, retry_after_ms } => {
-            types::Error::Retryable(types::RetryFailure { failure: failure(f), retry_after_ms })
+            types::Error::Retryable(types::RetryFailure { failure: failure(*f), retry_after_ms })
         }
-        Error::Cancelled(f) => types::Error::Cancelled(failure(f)),
+        Error::Cancelled(f) => types::Error::Cancelled(failure(*f)),
     }
 }
 

@@ -20,8 +20,8 @@ pub(crate) fn run(rpc: &mut impl Rpc, request: &Request, params: &Params) -> Res
     let mut work = Work { rpc, timeout_ms: params.timeout_ms(), changes: Vec::new(), lines: Vec::new() };
     let result = match request.action.as_str() {
         "restart" => match &params.signal {
-            Some(signal) => work.signal(&members, signal),
-            None => work.restart(&members, params.rolling()),
+            Some(signal) => work.signal(&running(members), signal),
+            None => work.restart(&running(members), params.rolling()),
         },
         "start" => work.start(&members),
         "stop" => work.stop(&members),
@@ -29,6 +29,13 @@ pub(crate) fn run(rpc: &mut impl Rpc, request: &Request, params: &Params) -> Res
         other => Err(Error::permanent("unknown-action", format!("there is no action {other}"))),
     };
     work.finish(result, params.process(request))
+}
+
+/// A group without the members that were stopped on purpose, so that a restart
+/// does not undo a scaling. What is stopped altogether is started.
+fn running(members: Vec<Process>) -> Vec<Process> {
+    let up: Vec<_> = members.iter().filter(|p| p.state != State::Stopped).cloned().collect();
+    if up.is_empty() { members } else { up }
 }
 
 /// An execution as far as it has come.

@@ -102,17 +102,11 @@ impl Process {
 }
 
 fn text(members: &BTreeMap<String, Value>, name: &str) -> Option<String> {
-    match members.get(name)? {
-        Value::Text(text) => Some(text.clone()),
-        _ => None,
-    }
+    if let Value::Text(text) = members.get(name)? { Some(text.clone()) } else { None }
 }
 
 fn int(members: &BTreeMap<String, Value>, name: &str) -> Option<i64> {
-    match members.get(name)? {
-        Value::Int(n) => Some(*n),
-        _ => None,
-    }
+    if let Value::Int(n) = members.get(name)? { Some(*n) } else { None }
 }
 
 /// The processes that `name` stands for: an exact `group:process`, else a

@@ -133,7 +133,7 @@ fn not_understood(why: &str) -> Error {
 fn meaning(fault: &Fault) -> Error {
     let text = format!("{} (fault {})", fault.text, fault.code);
     match fault.code {
-        1 | 2 | 3 => Error::permanent("not-supported", text),
+        1..=3 => Error::permanent("not-supported", text),
         6 => Error::retryable("supervisord-shutting-down", text),
         10 => Error::permanent("target-not-found", text),
         11 => Error::permanent("bad-signal", text),

@@ -66,6 +66,20 @@ fn fault(code: i64) -> (u16, String) {
 }
 
 impl Fake {
+    /// What starts or stops has done so after `delay` polls.
+    fn settle(&mut self, at: usize) {
+        self.polls += 1;
+        if self.polls <= self.delay {
+            return;
+        }
+        let (_, state, pid) = &mut self.processes[at];
+        match *state {
+            10 => *state = self.comes_up,
+            40 => (*state, *pid) = (0, 0),
+            _ => {}
+        }
+    }
+
     fn answer(&mut self, method: &str, name: &str) -> (u16, String) {
         if method == "getAllProcessInfo" {
             let all: String = self.processes.iter().map(info).collect();
@@ -73,18 +87,7 @@ impl Fake {
         }
         let Some(at) = self.processes.iter().position(|(n, ..)| n == name) else { return fault(10) };
         if method == "getProcessInfo" {
-            self.polls += 1;
-            if self.polls > self.delay {
-                let process = &mut self.processes[at];
-                process.1 = match process.1 {
-                    10 => self.comes_up,
-                    40 => 0,
-                    other => other,
-                };
-                if process.1 == 0 {
-                    process.2 = 0;
-                }
-            }
+            self.settle(at);
             return respond(&info(&self.processes[at]));
         }
         self.mutations.push(format!("{method} {name}"));
@@ -184,6 +187,19 @@ fn a_group_restarts_one_by_one_unless_told_otherwise() {
     let mut at_once = fake(&states);
     run(&mut at_once, "restart", "x", &json!({ "process": "web:*", "graceful": false })).unwrap();
     assert_eq!(at_once.mutations, [order[0], order[2], order[1], order[3]]);
+}
+
+#[test]
+fn restarting_a_group_starts_nothing_that_was_stopped() {
+    let mut part = fake(&WEB);
+    run(&mut part, "restart", "web", &json!({})).unwrap();
+    assert!(
+        part.mutations.iter().all(|m| !m.contains("web_02") && !m.contains("web_03")),
+        "{:?}",
+        part.mutations
+    );
+    let mut none = fake(&WEB[2..]);
+    assert_eq!(run(&mut none, "restart", "web", &json!({})).unwrap().changes.len(), 2);
 }
 
 #[test]

@@ -58,7 +58,9 @@ fn write_value(value: &Value, xml: &mut String) {
         Value::Nil => write!(xml, "<nil/>"),
         Value::Array(items) => {
             xml.push_str("<array><data>");
-            items.iter().for_each(|item| write_value(item, xml));
+            for item in items {
+                write_value(item, xml);
+            }
             write!(xml, "</data></array>")
         }
         Value::Struct(members) => {

@@ -1,5 +1,7 @@
 //! Scaling: so many of a group's processes run, up to its numprocs.
 
+use std::fmt::Write as _;
+
 use vigil_plugin_sdk::serde_json::json;
 use vigil_plugin_sdk::{Error, Outcome, Request};
 
@@ -39,7 +41,7 @@ pub(super) fn run<R: Rpc>(
         format!("{group} scaled from {} to {} of {of} processes", plan.running, plan.goal)
     };
     if plan.wanted > of {
-        summary += &format!("; {} were asked for, but numprocs is {of}", plan.wanted);
+        let _ = write!(summary, "; {} were asked for, but numprocs is {of}", plan.wanted);
     }
     let output = json!({ "before": plan.running, "after": plan.goal, "wanted": plan.wanted, "numprocs": of });
     Ok(Outcome::new(summary).changes(std::mem::take(&mut work.changes)).output(output))
