@@ -61,3 +61,8 @@ macro_rules! export {
         };
     };
 }
+
+/// Compiles the author's guide.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

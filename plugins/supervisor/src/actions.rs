@@ -51,20 +51,29 @@ struct Work<'a, R> {
 impl<R: Rpc> Work<'_, R> {
     fn restart(&mut self, members: &[Process], rolling: bool) -> Result<(), Error> {
         let batch = if rolling { 1 } else { members.len().max(1) };
-        for members in members.chunks(batch) {
-            let mut told = Vec::new();
-            for member in members {
-                let down = member.state.is_down() || member.state == State::Stopping;
-                told.push(if down { Done::Already } else { rpc::stop(self.rpc, &member.full_name())? });
+        members.chunks(batch).try_for_each(|batch| self.restart_together(batch))
+    }
+
+    fn restart_together(&mut self, members: &[Process]) -> Result<(), Error> {
+        let mut told = Vec::new();
+        for member in members {
+            told.push(self.stop_up(member)?);
+        }
+        for (member, stopped) in members.iter().zip(told) {
+            if stopped != Done::Accepted {
+                self.wait(&member.full_name(), |p| p.state.is_down())?;
             }
-            for (member, stopped) in members.iter().zip(told) {
-                if stopped != Done::Accepted {
-                    self.wait(&member.full_name(), |p| p.state.is_down())?;
-                }
-                self.launch(member, "restarted")?;
-            }
+            self.launch(member, "restarted")?;
         }
         Ok(())
+    }
+
+    /// Tells a process to stop, unless it has been told or has stopped.
+    fn stop_up(&mut self, member: &Process) -> Result<Done, Error> {
+        if member.state.is_down() || member.state == State::Stopping {
+            return Ok(Done::Already);
+        }
+        rpc::stop(self.rpc, &member.full_name())
     }
 
     fn start(&mut self, members: &[Process]) -> Result<(), Error> {
