@@ -19,7 +19,8 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Migrate(settings) => cli::migrate::run(&settings.load()?),
         Command::Config(command) => cli::config::run(command),
         Command::Demo(options) => cli::demo::run(&options),
-        Command::DemoService => cli::demo::service(),
+        Command::DemoService(options) => cli::demo::service(&options),
+        Command::Tethered(options) => cli::demo::tethered(&options),
         Command::CompileComponent(options) => cli::compile::run(&options),
     }
 }
