@@ -1,9 +1,12 @@
 //! Vigil: a self-healing control plane.
-#![doc = ""]
 
+pub mod cel;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod engine;
 pub mod metrics;
+pub mod queue;
+pub mod store;
 pub mod telemetry;

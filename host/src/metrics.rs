@@ -275,9 +275,9 @@ impl Metrics {
         self.violations.with_label_values(&[self.words[POLICY].admit(policy)]).inc();
     }
 
-    /// A policy was evaluated; `result` is one of [`EVALUATION_RESULTS`].
-    pub fn policy_evaluation(&self, policy: &str, result: &str) {
-        self.evaluations.with_label_values(&[self.words[POLICY].admit(policy), result]).inc();
+    /// A policy was evaluated so often; `result` is one of [`EVALUATION_RESULTS`].
+    pub fn policy_evaluation(&self, policy: &str, result: &str, times: u64) {
+        self.evaluations.with_label_values(&[self.words[POLICY].admit(policy), result]).inc_by(times);
     }
 
     /// A violation was decided on: `act` and an empty reason, or `suppress` and why.
