@@ -1,0 +1,116 @@
+//! What comes in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use unicode_normalization::UnicodeNormalization;
+
+use super::Timestamp;
+
+/// The tags that may name an event's target, the first present one wins.
+pub const TARGET_TAGS: [&str; 5] = ["target", "service", "pod", "instance", "host"];
+
+/// The name under which events without a target are reported. No action is ever made for it.
+pub const NO_TARGET: &str = "all";
+
+/// Tags of a series or labels of a target.
+pub type Tags = BTreeMap<String, String>;
+
+/// One reading of one metric.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The metric, trimmed, 1 to 255 characters.
+    pub name: String,
+    /// A finite number.
+    pub value: f64,
+    /// Identify the series together with the name.
+    pub tags: Arc<Tags>,
+    /// What it is about, if a tag says so.
+    pub target: Option<Target>,
+    /// When it was read.
+    pub observed_at: Timestamp,
+    /// The sender gave the time, so the same reading sent again is a repeat.
+    pub timed: bool,
+}
+
+/// What is being healed. Its name identifies it; the rest informs plugins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// NFC, trimmed, 1 to 255 characters, no control characters, case kept.
+    pub name: String,
+    /// The tag that named it.
+    pub kind: String,
+    /// The tag `namespace`.
+    pub namespace: Option<String>,
+}
+
+impl Target {
+    /// The target that `tags` name. An unusable name (blank, too long, with control characters) is the
+    /// error, with the tag that held it.
+    pub fn resolve(tags: &Tags) -> Result<Option<Self>, (&'static str, &'static str)> {
+        let Some((kind, raw)) = TARGET_TAGS.iter().find_map(|tag| tags.get(*tag).map(|name| (*tag, name)))
+        else {
+            return Ok(None);
+        };
+        let name = normal_name(raw).map_err(|why| (kind, why))?;
+        Ok(Some(Self { name, kind: kind.to_owned(), namespace: tags.get("namespace").cloned() }))
+    }
+}
+
+/// A target's name in its one form, or why it can't be one.
+pub fn normal_name(raw: &str) -> Result<String, &'static str> {
+    let name: String = raw.trim().nfc().collect();
+    if name.is_empty() {
+        return Err("must not be blank");
+    }
+    if name.chars().count() > 255 {
+        return Err("must have at most 255 characters");
+    }
+    if name.chars().any(char::is_control) {
+        return Err("must not hold control characters");
+    }
+    Ok(name)
+}
+
+/// The identity of a series: its name and tags in one text (length-prefixed, so that no two collide).
+#[must_use]
+pub fn series_identity(name: &str, tags: &Tags) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(name.len() + tags.len() * 24 + 8);
+    let _ = write!(text, "{}:{name}", name.len());
+    for (key, value) in tags {
+        let _ = write!(text, "|{}:{key}={}:{value}", key.len(), value.len());
+    }
+    text
+}
+
+/// Partitions of an installation, fixed by its first migration.
+pub const PARTITIONS: u16 = 64;
+
+/// The partition that orders the events of `target` (xxh3 of the name, fixed for ever).
+#[must_use]
+pub fn partition_of(target: &str) -> u16 {
+    u16::try_from(xxhash_rust::xxh3::xxh3_64(target.as_bytes()) % u64::from(PARTITIONS)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_target_tag_wins_and_is_normalised() {
+        let tags = Tags::from([("host".into(), "h".into()), ("service".into(), "  cafe\u{301} ".into())]);
+        let target = Target::resolve(&tags).unwrap().unwrap();
+        assert_eq!((target.name.as_str(), target.kind.as_str()), ("café", "service"));
+        assert_eq!(Target::resolve(&Tags::new()), Ok(None));
+        let bad = Tags::from([("pod".into(), "a\u{7}".into())]);
+        assert!(Target::resolve(&bad).is_err());
+    }
+
+    #[test]
+    fn series_identities_do_not_collide() {
+        let one = Tags::from([("a".into(), "1|1:b=1:2".into())]);
+        let two = Tags::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
+        assert_ne!(series_identity("m", &one), series_identity("m", &two));
+    }
+}

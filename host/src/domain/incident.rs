@@ -1,0 +1,57 @@
+//! One episode of one policy on one target.
+
+use serde::Serialize;
+
+use super::Timestamp;
+
+/// Where an incident stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The condition was met and is not known to be over.
+    Open,
+    /// Clear on samples observed after its last action ended.
+    Healed,
+    /// No data for an hour.
+    Expired,
+    /// Automation has done what it may; a human must look. Nothing more happens until it clears.
+    HandedOver,
+}
+
+impl State {
+    /// Its word in the database and on the wire.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Healed => "healed",
+            Self::Expired => "expired",
+            Self::HandedOver => "handed_over",
+        }
+    }
+
+    /// The state of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Open, Self::Healed, Self::Expired, Self::HandedOver].into_iter().find(|s| s.word() == word)
+    }
+}
+
+/// What [`decide`](super::decide) needs to know of an incident that has not cleared.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its id.
+    pub id: i64,
+    /// [`State::Open`] or [`State::HandedOver`].
+    pub state: State,
+    /// Actions it has made.
+    pub actions: i64,
+    /// The last of them has not ended.
+    pub busy: bool,
+    /// When the last of them ended.
+    pub last_ended_at: Option<Timestamp>,
+    /// When the condition was last seen violated.
+    pub last_violated_at: Timestamp,
+    /// The word of its latest decision, to count repeats.
+    pub reason: Option<String>,
+}

@@ -1,0 +1,16 @@
+//! The words of the product as types: events, policies, incidents, actions and what may happen to them.
+//! Pure: no I/O, no async, no clock. Everything else imports this; this imports nothing of ours.
+
+pub mod action;
+pub mod audit;
+pub mod decide;
+pub mod event;
+pub mod guardrails;
+pub mod incident;
+pub mod policy;
+pub mod time;
+
+pub use action::{Phase, WireStatus};
+pub use event::{Event, Target};
+pub use policy::{Policy, Severity};
+pub use time::Timestamp;

@@ -1,0 +1,172 @@
+//! An attempt has ended: its result, the action's next state, the slot, and what becomes ready.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::record::{add_audit, hand_over};
+use super::sql::statements;
+use super::{CallRow, Lease, Result, Store, Tx, on, slot};
+use crate::domain::audit::Entry;
+use crate::domain::{Phase, Timestamp};
+
+statements! { STATEMENTS:
+    FINISH = "UPDATE action SET state = $5, completed_at = $6, error_message = $7, details = COALESCE($8, details),
+        run_at = $9, attempts = attempts - $10
+        WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3 AND attempts = $4";
+    END_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = $4, message = $5, result = $6, logs = $7
+        WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
+    KEEP_CALL = "INSERT INTO host_call (action_id, fence, n, attempt, connection, method, path, mutating, state,
+        status, error, started_at, duration_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        ON CONFLICT (action_id, fence, n) DO UPDATE SET state = excluded.state, status = excluded.status,
+        error = excluded.error, duration_us = excluded.duration_us";
+}
+
+/// What becomes of the action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Done.
+    Succeeded {
+        /// One line for people.
+        summary: String,
+    },
+    /// Not done; tried again after the delay.
+    Retry {
+        /// Why not.
+        error: String,
+        /// How long to wait.
+        delay: Duration,
+    },
+    /// Not done and not tried again.
+    Dead {
+        /// Why not.
+        error: String,
+    },
+    /// Nobody knows.
+    Uncertain {
+        /// What is known.
+        error: String,
+    },
+    /// Given back untouched, without using up an attempt.
+    GivenBack,
+    /// The action was ended by somebody else meanwhile: only history is kept.
+    Superseded,
+}
+
+impl Ending {
+    fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::Succeeded { .. } => Some(Phase::Succeeded),
+            Self::Retry { .. } => Some(Phase::Scheduled),
+            Self::Dead { .. } => Some(Phase::Dead),
+            Self::Uncertain { .. } => Some(Phase::Uncertain),
+            Self::GivenBack => Some(Phase::Ready),
+            Self::Superseded => None,
+        }
+    }
+
+    fn error(&self) -> Option<String> {
+        match self {
+            Self::Retry { error, .. } | Self::Dead { error } => Some(error.clone()),
+            Self::Uncertain { error } => Some(format!("Outcome unknown: {error}")),
+            Self::Succeeded { .. } | Self::GivenBack | Self::Superseded => None,
+        }
+    }
+
+    fn summary(&self) -> Option<&str> {
+        match self {
+            Self::Succeeded { summary } => Some(summary),
+            Self::Retry { .. } | Self::Dead { .. } | Self::Uncertain { .. } | Self::GivenBack | Self::Superseded => {
+                None
+            }
+        }
+    }
+}
+
+/// What an attempt left behind.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// What becomes of the action.
+    pub ending: Ending,
+    /// How the attempt ended, in one word.
+    pub outcome: &'static str,
+    /// How, in one line.
+    pub message: String,
+    /// What the plugin answered.
+    pub result: Value,
+    /// What it logged.
+    pub logs: Value,
+    /// What it asked of connections.
+    pub calls: Vec<CallRow>,
+}
+
+impl Store {
+    /// Records the end of an attempt. None: the lease was lost, nothing of the action was changed. Otherwise
+    /// what became ready.
+    pub async fn finish(&self, lease: &Lease, done: &Finished, now: Timestamp) -> Result<Option<Vec<(i64, i64)>>> {
+        let mut tx = self.begin().await?;
+        // Locks in the order of the whole system: incident, slot, action.
+        if let (Ending::Uncertain { .. }, Some(incident)) = (&done.ending, lease.task.incident_id) {
+            hand_over(&mut tx, incident, "outcome_unknown", now).await?;
+        }
+        slot::lock(&mut tx, &lease.task.target).await?;
+        let mut ready = Vec::new();
+        if let Some(phase) = done.ending.phase() {
+            if !transition(&mut tx, lease, done, phase, now).await? {
+                return Ok(None);
+            }
+            // An uncertain action keeps the slot: the target may still be working.
+            if phase.ended() && phase != Phase::Uncertain {
+                ready.extend(slot::leave(&mut tx, &lease.task.target, lease.task.id, now).await?);
+            }
+        }
+        keep(&mut tx, lease, done, now).await?;
+        tx.commit().await?;
+        Ok(Some(ready))
+    }
+}
+
+async fn transition(tx: &mut Tx, lease: &Lease, done: &Finished, phase: Phase, now: Timestamp) -> Result<bool> {
+    let sql = tx.text(&FINISH);
+    let run_at = match &done.ending {
+        Ending::Retry { delay, .. } => now.after(*delay),
+        Ending::Succeeded { .. } | Ending::Dead { .. } | Ending::Uncertain { .. } | Ending::GivenBack | Ending::Superseded => now,
+    };
+    let changed = on!(tx, c => sqlx::query(sql).bind(lease.task.id).bind(&lease.owner).bind(lease.fence)
+        .bind(lease.attempt).bind(phase.word()).bind(phase.ended().then(|| now.micros()))
+        .bind(done.ending.error()).bind(done.ending.summary()).bind(run_at.micros())
+        .bind(i64::from(done.ending == Ending::GivenBack)).execute(c).await?.rows_affected());
+    if changed == 0 {
+        return Ok(false);
+    }
+    let verb = match phase {
+        Phase::Succeeded => "action.completed",
+        Phase::Scheduled => "action.retry",
+        Phase::Uncertain => "action.uncertain",
+        Phase::Ready => "action.given_back",
+        Phase::Dead
+        | Phase::Held
+        | Phase::Approval
+        | Phase::Blocked
+        | Phase::Running
+        | Phase::Cancelled
+        | Phase::Expired => "action.failed",
+    };
+    let facts = json!({"attempt": lease.attempt, "fence": lease.fence, "outcome": done.outcome,
+        "message": done.message, "run_at": run_at});
+    let actor = format!("worker:{}", lease.owner);
+    add_audit(tx, &Entry::action(&actor, verb, lease.task.id, lease.task.incident_id, facts), now).await?;
+    Ok(true)
+}
+
+async fn keep(tx: &mut Tx, lease: &Lease, done: &Finished, now: Timestamp) -> Result<()> {
+    let (end, call_sql) = (tx.text(&END_ATTEMPT), tx.text(&KEEP_CALL));
+    on!(tx, c => sqlx::query(end).bind(lease.task.id).bind(lease.fence).bind(now.micros()).bind(done.outcome)
+        .bind(&done.message).bind(done.result.to_string()).bind(done.logs.to_string()).execute(c).await?.rows_affected());
+    for call in &done.calls {
+        on!(tx, c => sqlx::query(call_sql).bind(lease.task.id).bind(lease.fence).bind(call.n).bind(lease.attempt)
+            .bind(&call.connection).bind(&call.method).bind(&call.path).bind(call.mutating).bind(&call.state)
+            .bind(call.status).bind(&call.error).bind(now.micros()).bind(call.duration_us).execute(c).await?.rows_affected());
+    }
+    Ok(())
+}

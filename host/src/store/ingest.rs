@@ -1,0 +1,310 @@
+//! The writer's transaction over the partitions it touches: lock, read what other nodes added, read the
+//! ledger, record, commit.
+
+use std::collections::BTreeMap;
+
+use super::record::Plan;
+use super::sql::statements;
+use super::{Error, Result, Store, Tx, ids, on};
+use crate::domain::Timestamp;
+use crate::domain::decide::Ledger;
+use crate::domain::incident::{Standing, State};
+
+statements! { STATEMENTS:
+    LOCK_PARTITIONS = "SELECT id, seq FROM partition_state WHERE id IN {ids} ORDER BY id{lock}";
+    LOCK_DUE = "SELECT id, seq FROM partition_state WHERE ticked_at <= $1 ORDER BY id{skip}";
+    POLICY_REV = "SELECT policy_rev FROM installation";
+    LOCK_POLICIES = "SELECT id FROM policy WHERE id IN {ids} ORDER BY id{lock}";
+    TAIL = "SELECT r.seq, r.at, s.id, s.series_id, s.observed_at, s.value, s.flags
+        FROM record r JOIN sample s ON s.id BETWEEN r.first_id AND r.last_id
+        WHERE r.partition_id = $1 AND r.seq > $2 AND r.at >= $3 ORDER BY r.seq, s.id";
+    SERIES = "SELECT id, identity, name, target, target_kind, namespace, tags FROM series WHERE id IN {ids}";
+    SERIES_BY_IDENTITY = "SELECT identity, id FROM series WHERE identity IN {texts}";
+    STANDING = "SELECT id, policy_id, target, last_violated_at FROM incident WHERE cleared_at IS NULL";
+    LEDGER = "SELECT i.id, i.state, i.actions, i.last_violated_at, i.reason, a.state, a.completed_at,
+        (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2),
+        (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3)
+        FROM (SELECT 1 AS one) o
+        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2 AND i.cleared_at IS NULL
+        LEFT JOIN action a ON a.id = i.last_action_id";
+    REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
+    REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
+    RECORDED = "SELECT COUNT(*) FROM record WHERE partition_id = $1 AND seq = $2 AND batch = $3";
+}
+
+/// A locked partition and how far it has come.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionSeq {
+    /// Which one.
+    pub id: u16,
+    /// The last sequence number recorded.
+    pub seq: i64,
+}
+
+/// A sample of the stored tail.
+#[derive(Clone, Copy, Debug)]
+pub struct TailSample {
+    /// Sequence number of its record.
+    pub seq: i64,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// Its metric id.
+    pub id: i64,
+    /// Its series.
+    pub series_id: i64,
+    /// When it was observed.
+    pub observed_at: Timestamp,
+    /// What was observed.
+    pub value: f64,
+    /// See [`NewSample::flags`].
+    pub flags: i64,
+}
+
+/// A stored series.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct SeriesRow {
+    /// Its id.
+    pub id: i64,
+    /// Name and tags in one text.
+    pub identity: String,
+    /// The metric.
+    pub name: String,
+    /// The target's name, or `all` where `target_kind` is none.
+    pub target: String,
+    /// The tag that named the target.
+    pub target_kind: Option<String>,
+    /// The target's namespace.
+    pub namespace: Option<String>,
+    /// The tags as JSON.
+    pub tags: String,
+}
+
+/// An incident that has not cleared.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct StandingRow {
+    /// Its id.
+    pub id: i64,
+    /// Its policy.
+    pub policy_id: i64,
+    /// Its target.
+    pub target: String,
+    /// Microseconds since the epoch.
+    pub last_violated_at: i64,
+}
+
+/// A series seen for the first time.
+#[derive(Clone, Debug)]
+pub struct NewSeries {
+    /// Given by [`Writing::series_ids`].
+    pub id: i64,
+    /// The partition of its target.
+    pub partition: u16,
+    /// Name and tags in one text.
+    pub identity: String,
+    /// The metric.
+    pub name: String,
+    /// The target's name, or `all`.
+    pub target: String,
+    /// The tag that named the target; none where no tag does.
+    pub target_kind: Option<String>,
+    /// The target's namespace.
+    pub namespace: Option<String>,
+    /// The tags as JSON.
+    pub tags: String,
+}
+
+/// One sample to store.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSample {
+    /// Its metric id.
+    pub id: i64,
+    /// Its series.
+    pub series_id: i64,
+    /// When it was observed.
+    pub observed_at: Timestamp,
+    /// What was observed.
+    pub value: f64,
+    /// Bit 0: the sender gave the time. Bits 1 to 3: what was decided (0 no policy reads it, 1 not
+    /// violated, 2 violated, 3 no data, 4 evaluation failed).
+    pub flags: i64,
+}
+
+/// The open transaction of the writer.
+#[derive(Debug)]
+pub struct Writing {
+    pub(super) tx: Tx,
+}
+
+impl Store {
+    /// Begins and locks `partitions` (ascending). Answers how far each has come and the policies' revision.
+    pub async fn begin_partitions(&self, partitions: &[u16]) -> Result<(Writing, Vec<PartitionSeq>, i64)> {
+        let mut tx = self.begin().await?;
+        let sql = tx.text(&LOCK_PARTITIONS);
+        let list = list_of(partitions);
+        let rows: Vec<(i64, i64)> = on!(&mut tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        begun(tx, rows).await
+    }
+
+    /// Begins and locks the partitions that nobody has ticked since `due`, leaving those that another node
+    /// holds right now.
+    pub async fn begin_due(&self, due: Timestamp) -> Result<(Writing, Vec<PartitionSeq>, i64)> {
+        let mut tx = self.begin().await?;
+        let sql = tx.text(&LOCK_DUE);
+        let rows: Vec<(i64, i64)> = on!(&mut tx, c => sqlx::query_as(sql).bind(due.micros()).fetch_all(c).await?);
+        begun(tx, rows).await
+    }
+
+    /// Whether the batch of that id was recorded: asked when a commit's outcome is unknown.
+    pub async fn was_recorded(&self, partition: u16, seq: i64, batch: &str) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let sql = tx.text(&RECORDED);
+        let (count,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql)
+            .bind(i64::from(partition)).bind(seq).bind(batch).fetch_one(c).await?);
+        Ok(count > 0)
+    }
+}
+
+async fn begun(mut tx: Tx, rows: Vec<(i64, i64)>) -> Result<(Writing, Vec<PartitionSeq>, i64)> {
+    let sql = tx.text(&POLICY_REV);
+    let (rev,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).fetch_one(c).await?);
+    let seqs = rows
+        .into_iter()
+        .map(|(id, seq)| Ok(PartitionSeq { id: u16::try_from(id).map_err(broken)?, seq }))
+        .collect::<Result<_>>()?;
+    Ok((Writing { tx }, seqs, rev))
+}
+
+impl Writing {
+    /// What was recorded in `partition` after `seq` and not before `since`.
+    pub async fn tail(&mut self, partition: u16, seq: i64, since: Timestamp) -> Result<Vec<TailSample>> {
+        let sql = self.tx.text(&TAIL);
+        let rows: Vec<(i64, i64, i64, i64, i64, f64, i64)> = on!(&mut self.tx, c => sqlx::query_as(sql)
+            .bind(i64::from(partition)).bind(seq).bind(since.micros()).fetch_all(c).await?);
+        Ok(rows
+            .into_iter()
+            .map(|(seq, at, id, series_id, observed_at, value, flags)| TailSample {
+                seq,
+                at: Timestamp::from_micros(at),
+                id,
+                series_id,
+                observed_at: Timestamp::from_micros(observed_at),
+                value,
+                flags,
+            })
+            .collect())
+    }
+
+    /// The series of those ids.
+    pub async fn series(&mut self, ids: &[i64]) -> Result<Vec<SeriesRow>> {
+        let sql = self.tx.text(&SERIES);
+        let list = list_of(ids);
+        Ok(on!(&mut self.tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?))
+    }
+
+    /// The ids of those identities that are known.
+    pub async fn known_series(&mut self, identities: &[&str]) -> Result<BTreeMap<String, i64>> {
+        let sql = self.tx.text(&SERIES_BY_IDENTITY);
+        let list = serde_json::to_string(identities).map_err(broken)?;
+        let rows: Vec<(String, i64)> = on!(&mut self.tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The first of `count` new series ids.
+    pub async fn series_ids(&mut self, count: usize) -> Result<i64> {
+        ids::take(&mut self.tx, "series", i64::try_from(count).map_err(broken)?).await
+    }
+
+    /// Every incident that has not cleared: a starting engine must know them.
+    pub async fn standing(&mut self) -> Result<Vec<StandingRow>> {
+        let sql = self.tx.text(&STANDING);
+        Ok(on!(&mut self.tx, c => sqlx::query_as(sql).fetch_all(c).await?))
+    }
+
+    /// Locks the ledgers of those policies, ascending, until the commit: no other node can spend from them.
+    pub async fn lock_ledgers(&mut self, policies: &[i64]) -> Result<()> {
+        if policies.is_empty() || matches!(self.tx, Tx::Sqlite(_)) {
+            return Ok(());
+        }
+        let sql = self.tx.text(&LOCK_POLICIES);
+        let list = list_of(policies);
+        on!(&mut self.tx, c => sqlx::query(sql).bind(list).execute(c).await?.rows_affected());
+        Ok(())
+    }
+
+    /// The state that limits actions of one policy on one target; reservations count from `window_start`.
+    pub async fn ledger(&mut self, policy: i64, target: &str, window_start: Timestamp) -> Result<Ledger> {
+        type Row = (
+            Option<i64>,
+            Option<String>,
+            Option<i64>,
+            Option<i64>,
+            Option<String>,
+            Option<String>,
+            Option<i64>,
+            Option<i64>,
+            i64,
+        );
+        let sql = self.tx.text(&LEDGER);
+        let row: Row = on!(&mut self.tx, c => sqlx::query_as(sql)
+            .bind(policy).bind(target).bind(window_start.micros()).fetch_one(c).await?);
+        let (id, state, actions, violated, reason, phase, ended, reserved, used) = row;
+        let phase = phase.as_deref().map(super::rows::phase).transpose()?;
+        let incident = match (id, state) {
+            (Some(id), Some(state)) => Some(Standing {
+                id,
+                state: State::from_word(&state).ok_or_else(|| broken(format!("incident state {state}")))?,
+                actions: actions.unwrap_or(0),
+                busy: phase.is_some_and(|phase| !phase.ended()),
+                last_ended_at: ended.map(Timestamp::from_micros),
+                last_violated_at: Timestamp::from_micros(violated.unwrap_or(0)),
+                reason,
+            }),
+            _ => None,
+        };
+        Ok(Ledger {
+            incident,
+            last_reserved_at: reserved.map(Timestamp::from_micros),
+            used: u32::try_from(used).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// The remembered body hash and answer of an idempotency key.
+    pub async fn remembered(&mut self, scope: &str, key: &str) -> Result<Option<(String, String)>> {
+        let sql = self.tx.text(&REMEMBERED);
+        Ok(on!(&mut self.tx, c => sqlx::query_as(sql).bind(scope).bind(key).fetch_optional(c).await?))
+    }
+
+    /// Remembers the answer given under a key, in this transaction.
+    pub async fn remember(
+        &mut self,
+        (scope, key): (&str, &str),
+        body_hash: &str,
+        answer: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let sql = self.tx.text(&REMEMBER);
+        on!(&mut self.tx, c => sqlx::query(sql)
+            .bind(scope).bind(key).bind(body_hash).bind(answer).bind(now.micros()).execute(c).await?.rows_affected());
+        Ok(())
+    }
+
+    /// Writes everything one drained batch adds; ids are given to what the plan leaves open.
+    pub async fn record(&mut self, plan: &mut Plan) -> Result<()> {
+        super::record::record(&mut self.tx, plan).await
+    }
+
+    /// Ends it; after this the batch is on disk.
+    pub async fn commit(self) -> Result<()> {
+        self.tx.commit().await
+    }
+}
+
+/// A JSON list of numbers, for the `{ids}` fragment.
+pub(super) fn list_of<T: Copy + Into<i64>>(ids: &[T]) -> String {
+    let wide: Vec<i64> = ids.iter().map(|id| (*id).into()).collect();
+    serde_json::to_string(&wide).unwrap_or_else(|_| "[]".to_owned())
+}
+
+pub(super) fn broken(why: impl std::fmt::Display) -> Error {
+    Error::Broken(format!("the database holds what Vigil never wrote: {why}"))
+}

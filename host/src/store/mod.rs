@@ -1,0 +1,280 @@
+//! The database: the only user of sqlx. One public method is one domain transition and one transaction;
+//! nobody outside sees a connection, a row or a statement. SQLite and PostgreSQL run the same text.
+
+mod action;
+mod claim;
+mod finish;
+mod ids;
+mod ingest;
+mod migrate;
+mod node;
+mod policy;
+mod read;
+mod record;
+mod retention;
+mod rows;
+mod slot;
+pub(crate) mod sql;
+mod sweep;
+mod why;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+pub use action::{Cancelled, Created, NewAction};
+pub use claim::{Dispatch, Lease, Planned, Task};
+pub use finish::{Ending, Finished};
+pub use ids::Block;
+pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
+pub use policy::Change;
+pub use read::{ActionFilter, ActionRow, IncidentRow};
+pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
+pub use retention::Limits;
+pub use rows::{AttemptRow, CallRow};
+pub use why::Chain;
+use sql::{Dialect, Sql};
+
+/// What can go wrong, by what a caller does about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database can't be reached or gave up; the same call may work later.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// There is no room left for the data.
+    #[error("the database has no room left: {0}")]
+    Full(String),
+    /// Another row has that name or key.
+    #[error("already exists")]
+    Conflict,
+    /// What the caller sent can't be stored. Splitting the batch finds out which part.
+    #[error("the database refuses the data: {0}")]
+    Data(String),
+    /// The transaction may or may not have been committed.
+    #[error("the connection was lost while committing: {0}")]
+    CommitUnknown(String),
+    /// The database holds what we never wrote, or can't be used as configured.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(wrong: sqlx::Error) -> Self {
+        match &wrong {
+            sqlx::Error::Database(db) => {
+                let code = db.code().unwrap_or_default();
+                match code.as_ref() {
+                    // SQLite: unique and primary key constraint. PostgreSQL: unique_violation.
+                    "2067" | "1555" | "23505" => Self::Conflict,
+                    // SQLITE_FULL; disk_full.
+                    "13" | "53100" => Self::Full(db.message().to_owned()),
+                    // SQLITE_BUSY, LOCKED, IOERR and kin; PostgreSQL's connection, resource, shutdown, rollback classes.
+                    code if transient(code) => Self::Unavailable(db.message().to_owned()),
+                    _ => Self::Data(db.message().to_owned()),
+                }
+            }
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => {
+                Self::Broken(wrong.to_string())
+            }
+            _ => Self::Unavailable(wrong.to_string()),
+        }
+    }
+}
+
+/// Codes of errors that pass by themselves: SQLite's primary codes 5 (busy), 6 (locked), 10 (I/O), 14 (can't
+/// open) with their extensions, and PostgreSQL's classes 08, 40, 53, 57, 58.
+fn transient(code: &str) -> bool {
+    if code.len() == 5 && ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) {
+        return true;
+    }
+    code.parse::<u32>().is_ok_and(|number| matches!(number & 0xff, 5 | 6 | 10 | 14))
+}
+
+/// Result of every method of the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Which database to open.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// A file of ours.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL.
+    Postgres(String),
+}
+
+/// How sure a commit is before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// Survives a loss of power.
+    #[default]
+    Sync,
+    /// Survives a crash of the process.
+    Process,
+}
+
+#[derive(Clone, Debug)]
+enum Pool {
+    /// One connection writes, the others read: SQLite has one writer whatever we do.
+    Sqlite { write: SqlitePool, read: SqlitePool },
+    Postgres(PgPool),
+}
+
+/// The open database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: Pool,
+}
+
+/// A transaction on either database.
+#[derive(Debug)]
+pub(crate) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Runs one sqlx expression on whichever connection a transaction holds.
+macro_rules! on {
+    ($tx:expr, $connection:ident => $body:expr) => {
+        match $tx {
+            crate::store::Tx::Sqlite(tx) => {
+                let $connection = &mut **tx;
+                $body
+            }
+            crate::store::Tx::Postgres(tx) => {
+                let $connection = &mut **tx;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use on;
+
+impl Tx {
+    fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    fn text(&self, sql: &'static Sql) -> &'static str {
+        sql.get(self.dialect())
+    }
+
+    async fn commit(self) -> Result<()> {
+        let done = match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        };
+        done.map_err(|wrong| match Error::from(wrong) {
+            Error::Unavailable(why) => Error::CommitUnknown(why),
+            other => other,
+        })
+    }
+}
+
+impl Store {
+    /// Opens the database; it is migrated by [`Store::migrate`].
+    pub async fn open(location: Location, durability: Durability, connections: u32) -> Result<Self> {
+        let pool = match &location {
+            Location::Sqlite(file) => open_sqlite(file, durability, connections).await?,
+            Location::Postgres(url) => {
+                let options = PgConnectOptions::from_str(url)
+                    .map_err(|wrong| Error::Broken(format!("the database URL can't be read: {wrong}")))?
+                    .application_name("vigil")
+                    .options([("synchronous_commit", if durability == Durability::Sync { "on" } else { "off" })]);
+                Pool::Postgres(
+                    PgPoolOptions::new()
+                        .max_connections(connections.max(4))
+                        .acquire_timeout(Duration::from_secs(5))
+                        .connect_with(options)
+                        .await?,
+                )
+            }
+        };
+        Ok(Self { pool })
+    }
+
+    fn dialect(&self) -> Dialect {
+        match self.pool {
+            Pool::Sqlite { .. } => Dialect::Sqlite,
+            Pool::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// `sqlite` or `postgres`, for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.dialect() {
+            Dialect::Sqlite => "sqlite",
+            Dialect::Postgres => "postgres",
+        }
+    }
+
+    /// A transaction that will write.
+    async fn begin(&self) -> Result<Tx> {
+        Ok(match &self.pool {
+            // A plain BEGIN that turns into a writer later fails with "database is locked" at once.
+            Pool::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// A transaction that only reads, beside the writer.
+    async fn reading(&self) -> Result<Tx> {
+        Ok(match &self.pool {
+            Pool::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
+            Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<()> {
+        let mut tx = self.reading().await?;
+        on!(&mut tx, c => sqlx::query("SELECT 1").execute(c).await?.rows_affected());
+        Ok(())
+    }
+
+    /// Closes the pools; what is running is waited for.
+    pub async fn close(&self) {
+        match &self.pool {
+            Pool::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pool::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn open_sqlite(file: &PathBuf, durability: Durability, connections: u32) -> Result<Pool> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(if durability == Durability::Sync { SqliteSynchronous::Full } else { SqliteSynchronous::Normal })
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(true)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cache_size", "-8192")
+        .statement_cache_capacity(200);
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options.clone())
+        .await?;
+    let read = SqlitePoolOptions::new()
+        .max_connections(connections.clamp(1, 4))
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options.read_only(true).create_if_missing(false))
+        .await?;
+    Ok(Pool::Sqlite { write, read })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Policies: kept, versioned by count, shared by all nodes.
+
+use serde_json::json;
+
+use super::ingest::broken;
+use super::record::add_audit;
+use super::sql::statements;
+use super::{Error, Result, Store, Tx, ids, on};
+use crate::domain::Timestamp;
+use crate::domain::audit::Entry;
+use crate::domain::policy::{Policy, Source, Spec};
+
+statements! { STATEMENTS:
+    ALL = "SELECT id, version, enabled, source, spec, created_at, updated_at FROM policy ORDER BY id";
+    REV = "SELECT policy_rev FROM installation";
+    // Every partition is locked, so that no event is being decided while the policies change.
+    LOCK_ALL = "SELECT id FROM partition_state ORDER BY id{lock}";
+    BUMP = "UPDATE installation SET policy_rev = policy_rev + 1 RETURNING policy_rev";
+    ADD = "INSERT INTO policy (id, name, version, enabled, source, spec, created_at, updated_at)
+        VALUES ($1, $2, 1, $3, $4, $5, $6, $6)";
+    REPLACE = "UPDATE policy SET spec = $2, enabled = $3, version = version + 1, updated_at = $4, source = $5
+        WHERE name = $1";
+    DROP = "DELETE FROM policy WHERE name = $1";
+}
+
+/// One change of the set of policies.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new one.
+    Add {
+        /// What it says.
+        spec: Box<Spec>,
+        /// Whether it is in force at once.
+        enabled: bool,
+        /// Where it comes from.
+        source: Source,
+    },
+    /// An existing one, as it is to be.
+    Replace {
+        /// What it says.
+        spec: Box<Spec>,
+        /// Whether it is in force.
+        enabled: bool,
+        /// Where it comes from.
+        source: Source,
+    },
+    /// Gone.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+type Row = (i64, i64, bool, String, String, i64, i64);
+
+impl Store {
+    /// All policies in the order of registration, and their revision.
+    pub async fn policies(&self) -> Result<(Vec<Policy>, i64)> {
+        let mut tx = self.reading().await?;
+        read(&mut tx).await
+    }
+
+    /// Applies `changes` in one transaction. Answers the new revision. A name that is taken is
+    /// [`Error::Conflict`]; a name that is not there is left out of the answer's count.
+    pub async fn change_policies(&self, changes: &[Change], actor: &str, now: Timestamp) -> Result<(i64, u64)> {
+        let mut tx = self.begin().await?;
+        let lock = tx.text(&LOCK_ALL);
+        on!(&mut tx, c => sqlx::query(lock).execute(c).await?.rows_affected());
+        let mut touched = 0;
+        for change in changes {
+            touched += apply(&mut tx, change, actor, now).await?;
+        }
+        let bump = tx.text(&BUMP);
+        let (rev,): (i64,) = on!(&mut tx, c => sqlx::query_as(bump).fetch_one(c).await?);
+        tx.commit().await?;
+        Ok((rev, touched))
+    }
+}
+
+impl super::Writing {
+    /// All policies as this transaction sees them, and their revision.
+    pub async fn policies(&mut self) -> Result<(Vec<Policy>, i64)> {
+        read(&mut self.tx).await
+    }
+}
+
+async fn read(tx: &mut Tx) -> Result<(Vec<Policy>, i64)> {
+    let (all, rev) = (tx.text(&ALL), tx.text(&REV));
+    let (revision,): (i64,) = on!(tx, c => sqlx::query_as(rev).fetch_one(c).await?);
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(all).fetch_all(c).await?);
+    Ok((rows.into_iter().map(policy).collect::<Result<_>>()?, revision))
+}
+
+fn policy((id, version, enabled, source, spec, created_at, updated_at): Row) -> Result<Policy> {
+    Ok(Policy {
+        id,
+        version,
+        enabled,
+        source: if source == Source::File.word() { Source::File } else { Source::Api },
+        created_at: Timestamp::from_micros(created_at),
+        updated_at: Timestamp::from_micros(updated_at),
+        spec: serde_json::from_str(&spec).map_err(broken)?,
+    })
+}
+
+async fn apply(tx: &mut Tx, change: &Change, actor: &str, now: Timestamp) -> Result<u64> {
+    let (verb, name, facts, rows) = match change {
+        Change::Add { spec, enabled, source } => {
+            let id = ids::take(tx, "policy", 1).await?;
+            let (sql, text) = (tx.text(&ADD), text_of(spec)?);
+            let rows = on!(tx, c => sqlx::query(sql).bind(id).bind(&spec.name).bind(*enabled).bind(source.word())
+                .bind(text).bind(now.micros()).execute(c).await?.rows_affected());
+            ("policy.created", &spec.name, json!({"spec": spec, "enabled": enabled, "source": source}), rows)
+        }
+        Change::Replace { spec, enabled, source } => {
+            let (sql, text) = (tx.text(&REPLACE), text_of(spec)?);
+            let rows = on!(tx, c => sqlx::query(sql).bind(&spec.name).bind(text).bind(*enabled).bind(now.micros())
+                .bind(source.word()).execute(c).await?.rows_affected());
+            ("policy.updated", &spec.name, json!({"spec": spec, "enabled": enabled, "source": source}), rows)
+        }
+        Change::Remove { name } => {
+            let sql = tx.text(&DROP);
+            let rows = on!(tx, c => sqlx::query(sql).bind(name).execute(c).await?.rows_affected());
+            ("policy.deleted", name, json!({}), rows)
+        }
+    };
+    if rows > 0 {
+        add_audit(tx, &Entry::policy(actor, verb, name, facts), now).await?;
+    }
+    Ok(rows)
+}
+
+fn text_of(spec: &Spec) -> Result<String> {
+    serde_json::to_string(spec).map_err(|wrong| Error::Data(wrong.to_string()))
+}

@@ -1,0 +1,228 @@
+//! What the API lists: actions and incidents.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
+
+use super::sql::statements;
+use super::{Result, Store, on, rows};
+use crate::domain::{Phase, Timestamp};
+
+/// Columns of [`ActionRow`], in its order.
+const ACTION_COLUMNS: &str = "id, execution_id, incident_id, policy_name, event_id, origin, kind, target, namespace,
+    params, priority, state, simulated, queued, attempts, max_attempts, run_at, plugin, digest, effects, created_at,
+    running_since, completed_at, details, error_message";
+
+statements! { STATEMENTS:
+    INCIDENTS = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
+        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence
+        FROM incident WHERE (state = $1 OR $1 = '') AND (target = $2 OR $2 = '') AND (policy_name = $3 OR $3 = '')
+        ORDER BY opened_at DESC, id DESC LIMIT $4";
+    INCIDENT = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
+        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence
+        FROM incident WHERE id = $1";
+    OPEN_COUNT = "SELECT COUNT(*) FROM incident WHERE cleared_at IS NULL";
+    DEPTH = "SELECT COUNT(*) FROM action WHERE state IN ('ready', 'blocked', 'scheduled')";
+}
+
+/// An action as the API shows it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct ActionRow {
+    /// Its id.
+    pub id: i64,
+    /// Stable over its attempts.
+    pub execution_id: String,
+    /// Its incident.
+    pub incident_id: Option<i64>,
+    /// Its policy.
+    pub policy_name: Option<String>,
+    /// Its event.
+    pub event_id: Option<i64>,
+    /// `policy` or `api`.
+    pub origin: String,
+    /// What to do.
+    pub kind: String,
+    /// On what.
+    pub target: String,
+    /// The target's namespace.
+    pub namespace: Option<String>,
+    /// Parameters as JSON.
+    pub params: String,
+    /// 0 runs first.
+    pub priority: i64,
+    state: String,
+    /// Has no outside effect.
+    pub simulated: bool,
+    /// Was put in the queue.
+    pub queued: bool,
+    /// Attempts it has had.
+    pub attempts: i64,
+    /// Attempts it may have.
+    pub max_attempts: i64,
+    run_at: i64,
+    /// The plugin of its last attempt.
+    pub plugin: Option<String>,
+    /// The plugin's digest.
+    pub digest: Option<String>,
+    /// What may be done when the outcome is unknown.
+    pub effects: Option<String>,
+    created_at: i64,
+    running_since: Option<i64>,
+    completed_at: Option<i64>,
+    /// For people.
+    pub details: Option<String>,
+    /// Why it failed.
+    pub error_message: Option<String>,
+}
+
+impl ActionRow {
+    /// Where it stands.
+    pub fn phase(&self) -> Result<Phase> {
+        rows::phase(&self.state)
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.created_at)
+    }
+
+    /// When its last attempt began.
+    #[must_use]
+    pub fn running_since(&self) -> Option<Timestamp> {
+        rows::time(self.running_since)
+    }
+
+    /// When it ended.
+    #[must_use]
+    pub fn completed_at(&self) -> Option<Timestamp> {
+        rows::time(self.completed_at)
+    }
+
+    /// When its next attempt is due.
+    #[must_use]
+    pub fn run_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.run_at)
+    }
+
+    /// Its parameters.
+    #[must_use]
+    pub fn params(&self) -> Value {
+        rows::json(&self.params)
+    }
+}
+
+/// Which actions to list.
+#[derive(Clone, Debug, Default)]
+pub struct ActionFilter {
+    /// Only in one of these states; empty: any.
+    pub phases: Vec<Phase>,
+    /// Only on this target.
+    pub target: Option<String>,
+    /// Made at or after.
+    pub from: Option<Timestamp>,
+    /// Made at or before.
+    pub to: Option<Timestamp>,
+    /// How many.
+    pub limit: i64,
+    /// How many to pass over.
+    pub offset: i64,
+}
+
+/// An incident as the API shows it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct IncidentRow {
+    /// Its id.
+    pub id: i64,
+    /// Its policy.
+    pub policy_name: String,
+    /// The policy's version when it opened.
+    pub policy_version: i64,
+    /// How bad.
+    pub severity: String,
+    /// On what.
+    pub target: String,
+    /// `open`, `healed`, `expired` or `handed_over`.
+    pub state: String,
+    /// Microseconds.
+    pub opened_at: i64,
+    /// Microseconds.
+    pub closed_at: Option<i64>,
+    /// Microseconds.
+    pub cleared_at: Option<i64>,
+    /// The event that opened it.
+    pub event_id: i64,
+    /// The last event that violated it.
+    pub last_event_id: i64,
+    /// Microseconds.
+    pub last_violated_at: i64,
+    /// How often it was violated.
+    pub violations: i64,
+    /// Actions it made.
+    pub actions: i64,
+    /// The last of them.
+    pub last_action_id: Option<i64>,
+    /// The word of its latest decision.
+    pub reason: Option<String>,
+    /// JSON: what the condition saw.
+    pub evidence: String,
+}
+
+impl Store {
+    /// Actions, newest first, and how many there are in all.
+    pub async fn actions(&self, filter: &ActionFilter) -> Result<(Vec<ActionRow>, i64)> {
+        let mut conditions = String::from("created_at >= $1 AND created_at <= $2 AND (target = $3 OR $4)");
+        if !filter.phases.is_empty() {
+            // Words of our own enum, never of a request.
+            let words: Vec<String> = filter.phases.iter().map(|phase| format!("'{}'", phase.word())).collect();
+            let _ = write!(conditions, " AND state IN ({})", words.join(", "));
+        }
+        let list = format!(
+            "SELECT {ACTION_COLUMNS} FROM action WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6"
+        );
+        let count = format!("SELECT COUNT(*) FROM action WHERE {conditions}");
+        let (from, to) = (
+            filter.from.map_or(i64::MIN, Timestamp::micros),
+            filter.to.map_or(i64::MAX, Timestamp::micros),
+        );
+        let target = filter.target.clone().unwrap_or_default();
+        let mut tx = self.reading().await?;
+        let found: Vec<ActionRow> = on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(list)).bind(from).bind(to)
+            .bind(&target).bind(filter.target.is_none()).bind(filter.limit).bind(filter.offset).fetch_all(c).await?);
+        let (total,): (i64,) = on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(count)).bind(from).bind(to)
+            .bind(&target).bind(filter.target.is_none()).fetch_one(c).await?);
+        Ok((found, total))
+    }
+
+    /// One action.
+    pub async fn action(&self, id: i64) -> Result<Option<ActionRow>> {
+        let sql = format!("SELECT {ACTION_COLUMNS} FROM action WHERE id = $1");
+        let mut tx = self.reading().await?;
+        Ok(on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(c).await?))
+    }
+
+    /// Incidents, newest first. Empty words mean any.
+    pub async fn incidents(&self, state: &str, target: &str, policy: &str, limit: i64) -> Result<Vec<IncidentRow>> {
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&INCIDENTS);
+        Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(state).bind(target).bind(policy).bind(limit)
+            .fetch_all(c).await?))
+    }
+
+    /// One incident.
+    pub async fn incident(&self, id: i64) -> Result<Option<IncidentRow>> {
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&INCIDENT);
+        Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_optional(c).await?))
+    }
+
+    /// Incidents that have not cleared, and actions that wait in the queue.
+    pub async fn gauges(&self) -> Result<(i64, i64)> {
+        let mut tx = self.reading().await?;
+        let (open, depth) = (tx.text(&OPEN_COUNT), tx.text(&DEPTH));
+        let (incidents,): (i64,) = on!(&mut tx, c => sqlx::query_as(open).fetch_one(c).await?);
+        let (queued,): (i64,) = on!(&mut tx, c => sqlx::query_as(depth).fetch_one(c).await?);
+        Ok((incidents, queued))
+    }
+}

@@ -1,0 +1,398 @@
+//! What one drained batch adds to the database: series, samples, incidents, decisions, reservations,
+//! actions and their audit entries.
+
+use serde_json::{Value, json};
+use sqlx::QueryBuilder;
+
+use super::ingest::{NewSample, NewSeries, PartitionSeq};
+use super::sql::statements;
+use super::{Result, Tx, ids, on, rows, slot};
+use crate::domain::audit::Entry;
+use crate::domain::incident::State;
+use crate::domain::{Phase, Timestamp};
+
+statements! { STATEMENTS:
+    ADD_SERIES = "INSERT INTO series (id, partition_id, identity, name, target, target_kind, namespace, tags)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    ADD_RECORD = "INSERT INTO record (partition_id, seq, batch, at, policy_rev, first_id, last_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    ADVANCE = "UPDATE partition_state SET seq = $2 WHERE id = $1";
+    TICKED = "UPDATE partition_state SET ticked_at = $2 WHERE id IN {ids}";
+    OPEN_INCIDENT = "INSERT INTO incident (id, policy_id, policy_name, policy_version, severity, target, state,
+        opened_at, event_id, last_event_id, last_violated_at, violations, actions, reason, evidence)
+        VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9)";
+    VIOLATED = "UPDATE incident SET violations = violations + $2, last_event_id = $3, last_violated_at = $4,
+        reason = $5 WHERE id = $1";
+    ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2 WHERE id = $1";
+    CLOSE = "UPDATE incident SET state = CASE WHEN state = 'open' THEN $2 ELSE state END,
+        closed_at = COALESCE(closed_at, $3), cleared_at = $3 WHERE id = $1 AND cleared_at IS NULL";
+    HAND_OVER = "UPDATE incident SET state = 'handed_over', closed_at = $2, reason = $3
+        WHERE id = $1 AND state = 'open'";
+    ADD_DECISION = "INSERT INTO decision (id, incident_id, at, last_at, event_id, verdict, reason, until_at,
+        repeats, action_id, facts) VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10)";
+    REPEAT_DECISION = "UPDATE decision SET repeats = repeats + $2, last_at = $3
+        WHERE id = (SELECT MAX(id) FROM decision WHERE incident_id = $1)";
+    ADD_ACTION = "INSERT INTO action (id, execution_id, incident_id, policy_id, policy_name, policy_version,
+        event_id, origin, kind, target, target_kind, namespace, labels, params, priority, state, simulated,
+        queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, FALSE,
+        $17, 0, $18, 0, $19, $20, $19, $21)";
+    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, $2, $3, $4)";
+    ADD_AUDIT = "INSERT INTO audit (at, actor, verb, object, object_id, incident_id, action_id, facts)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+}
+
+/// Everything of one transaction.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// This transaction's own id.
+    pub batch: String,
+    /// When it was accepted.
+    pub now: Timestamp,
+    /// The policies' revision it was decided under.
+    pub policy_rev: i64,
+    /// What each partition gets: its new sequence number and the range of its sample ids.
+    pub partitions: Vec<(PartitionSeq, i64, i64)>,
+    /// Partitions that were ticked.
+    pub ticked: Vec<u16>,
+    /// New series.
+    pub series: Vec<NewSeries>,
+    /// New samples, ids ascending.
+    pub samples: Vec<NewSample>,
+    /// New incidents.
+    pub opened: Vec<IncidentDraft>,
+    /// What happens to incidents, in order.
+    pub changes: Vec<IncidentChange>,
+    /// New actions.
+    pub actions: Vec<ActionDraft>,
+}
+
+/// An incident to open.
+#[derive(Debug)]
+pub struct IncidentDraft {
+    /// Given when recorded.
+    pub id: i64,
+    /// Whose.
+    pub policy_id: i64,
+    /// Its name.
+    pub policy_name: String,
+    /// Its version.
+    pub policy_version: i64,
+    /// Its severity's word.
+    pub severity: &'static str,
+    /// On what.
+    pub target: String,
+    /// The event that opened it.
+    pub event_id: i64,
+    /// The values the condition saw.
+    pub evidence: Value,
+}
+
+/// An incident of this plan or of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The n-th of `opened`.
+    New(usize),
+    /// One that stands in the database.
+    Known(i64),
+}
+
+/// What a decision came to.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The n-th of `actions` was made.
+    Act(usize),
+    /// Nothing, for that reason.
+    Suppress {
+        /// The reason's word.
+        reason: &'static str,
+        /// Until when it holds.
+        until: Option<Timestamp>,
+    },
+    /// Handed to a human, for that reason.
+    HandOver(&'static str),
+}
+
+/// A change of an incident.
+#[derive(Clone, Debug)]
+pub enum IncidentChange {
+    /// It was violated (again) and decided about.
+    Decided {
+        /// Which.
+        incident: Which,
+        /// By which event; the latest one where the same decision repeats.
+        event_id: i64,
+        /// What was decided.
+        verdict: Verdict,
+        /// The same decision as the one before it: counted, not written again.
+        repeat: bool,
+        /// How often, in this plan.
+        times: i64,
+        /// The values that led to it.
+        facts: Value,
+    },
+    /// It is over.
+    Closed {
+        /// Which.
+        incident: Which,
+        /// [`State::Healed`] or [`State::Expired`].
+        state: State,
+        /// By which event, if one.
+        event_id: Option<i64>,
+    },
+}
+
+/// An action to make.
+#[derive(Debug)]
+pub struct ActionDraft {
+    /// Given when recorded.
+    pub id: i64,
+    /// Whether it may run at once; set when recorded.
+    pub phase: Phase,
+    /// Stable over its attempts.
+    pub execution_id: String,
+    /// Its incident.
+    pub incident: Option<Which>,
+    /// Its policy: id, name, version.
+    pub policy: Option<(i64, String, i64)>,
+    /// The event that led to it.
+    pub event_id: Option<i64>,
+    /// `policy` or `api`.
+    pub origin: &'static str,
+    /// What to do.
+    pub kind: String,
+    /// On what.
+    pub target: String,
+    /// The tag that named the target.
+    pub target_kind: Option<String>,
+    /// The target's namespace.
+    pub namespace: Option<String>,
+    /// The event's tags as JSON.
+    pub labels: String,
+    /// Its parameters as JSON.
+    pub params: String,
+    /// See [`Priority`](crate::domain::policy::Priority).
+    pub priority: i64,
+    /// Attempts it may use.
+    pub max_attempts: i64,
+    /// Whether it goes to the queue or is held.
+    pub queued: bool,
+    /// After this it is not started any more.
+    pub expires_at: Option<Timestamp>,
+    /// For people.
+    pub details: Option<String>,
+}
+
+pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
+    assign_ids(tx, plan).await?;
+    for series in &plan.series {
+        add_series(tx, series).await?;
+    }
+    add_samples(tx, &plan.samples).await?;
+    for (partition, first, last) in &plan.partitions {
+        let (advance, add) = (tx.text(&ADVANCE), tx.text(&ADD_RECORD));
+        let id = i64::from(partition.id);
+        on!(tx, c => sqlx::query(advance).bind(id).bind(partition.seq).execute(c).await?.rows_affected());
+        on!(tx, c => sqlx::query(add).bind(id).bind(partition.seq).bind(&plan.batch).bind(plan.now.micros())
+            .bind(plan.policy_rev).bind(*first).bind(*last).execute(c).await?.rows_affected());
+    }
+    if !plan.ticked.is_empty() {
+        let (sql, list) = (tx.text(&TICKED), super::ingest::list_of(&plan.ticked));
+        on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());
+    }
+    for draft in &plan.opened {
+        open_incident(tx, draft, plan.now).await?;
+    }
+    add_actions(tx, plan).await?;
+    for change in &plan.changes {
+        apply(tx, plan, change).await?;
+    }
+    Ok(())
+}
+
+async fn assign_ids(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
+    let (opened, actions) = (plan.opened.len(), plan.actions.len());
+    if opened > 0 {
+        let first = ids::take(tx, "incident", rows::number(opened)).await?;
+        for (draft, id) in plan.opened.iter_mut().zip(first..) {
+            draft.id = id;
+        }
+    }
+    if actions > 0 {
+        let first = ids::take(tx, "action", rows::number(actions)).await?;
+        for (draft, id) in plan.actions.iter_mut().zip(first..) {
+            draft.id = id;
+        }
+    }
+    Ok(())
+}
+
+async fn add_series(tx: &mut Tx, series: &NewSeries) -> Result<()> {
+    let sql = tx.text(&ADD_SERIES);
+    on!(tx, c => sqlx::query(sql).bind(series.id).bind(i64::from(series.partition)).bind(&series.identity)
+        .bind(&series.name).bind(&series.target).bind(&series.target_kind).bind(&series.namespace)
+        .bind(&series.tags).execute(c).await?.rows_affected());
+    Ok(())
+}
+
+/// Rows of one multi-row INSERT: few distinct sizes, so that the statements stay cached.
+const CHUNKS: [usize; 4] = [1_000, 100, 10, 1];
+
+async fn add_samples(tx: &mut Tx, samples: &[NewSample]) -> Result<()> {
+    let mut rest = samples;
+    for size in CHUNKS {
+        while rest.len() >= size {
+            let (now, later) = rest.split_at(size);
+            on!(tx, c => {
+                let mut insert = QueryBuilder::new("INSERT INTO sample (id, series_id, observed_at, value, flags) ");
+                insert.push_values(now, |mut row, sample| {
+                    row.push_bind(sample.id).push_bind(sample.series_id).push_bind(sample.observed_at.micros())
+                        .push_bind(sample.value).push_bind(sample.flags);
+                });
+                insert.build().execute(c).await?.rows_affected()
+            });
+            rest = later;
+        }
+    }
+    Ok(())
+}
+
+async fn open_incident(tx: &mut Tx, draft: &IncidentDraft, now: Timestamp) -> Result<()> {
+    let sql = tx.text(&OPEN_INCIDENT);
+    on!(tx, c => sqlx::query(sql).bind(draft.id).bind(draft.policy_id).bind(&draft.policy_name)
+        .bind(draft.policy_version).bind(draft.severity).bind(&draft.target).bind(now.micros())
+        .bind(draft.event_id).bind(draft.evidence.to_string()).execute(c).await?.rows_affected());
+    let facts = json!({"policy": draft.policy_name, "policy_version": draft.policy_version,
+        "target": draft.target, "event_id": draft.event_id, "saw": draft.evidence});
+    add_audit(tx, &Entry::incident("system", "incident.opened", draft.id, facts), now).await
+}
+
+async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
+    // Slots are locked in the order of their names, so that two transactions never wait for each other.
+    let mut order: Vec<usize> = (0..plan.actions.len()).collect();
+    order.sort_by(|a, b| plan.actions[*a].target.cmp(&plan.actions[*b].target).then(a.cmp(b)));
+    for at in order {
+        let incident = plan.actions[at].incident.map(|which| id_of(&plan.opened, which));
+        let draft = &mut plan.actions[at];
+        add_action(tx, draft, incident, plan.now).await?;
+        if let (Some((policy, _, _)), Some(incident)) = (&draft.policy, incident) {
+            let (reserve, acted) = (tx.text(&RESERVE), tx.text(&ACTED));
+            on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
+                .bind(plan.now.micros()).execute(c).await?.rows_affected());
+            on!(tx, c => sqlx::query(acted).bind(incident).bind(draft.id).execute(c).await?.rows_affected());
+        }
+    }
+    Ok(())
+}
+
+/// Inserts one action and gives it its target's slot if that is free.
+pub(super) async fn add_action(
+    tx: &mut Tx,
+    draft: &mut ActionDraft,
+    incident: Option<i64>,
+    now: Timestamp,
+) -> Result<()> {
+    draft.phase = if !draft.queued {
+        Phase::Held
+    } else if slot::enter(tx, &draft.target, draft.id).await? {
+        Phase::Ready
+    } else {
+        Phase::Blocked
+    };
+    let sql = tx.text(&ADD_ACTION);
+    let policy = draft.policy.as_ref();
+    on!(tx, c => sqlx::query(sql)
+        .bind(draft.id).bind(&draft.execution_id).bind(incident).bind(policy.map(|p| p.0))
+        .bind(policy.map(|p| p.1.clone())).bind(policy.map(|p| p.2)).bind(draft.event_id).bind(draft.origin)
+        .bind(&draft.kind).bind(&draft.target).bind(&draft.target_kind).bind(&draft.namespace)
+        .bind(&draft.labels).bind(&draft.params).bind(draft.priority).bind(draft.phase.word())
+        .bind(draft.queued).bind(draft.max_attempts).bind(now.micros())
+        .bind(draft.expires_at.map(Timestamp::micros)).bind(&draft.details)
+        .execute(c).await?.rows_affected());
+    let facts = json!({"kind": draft.kind, "target": draft.target, "origin": draft.origin,
+        "state": draft.phase.word(), "policy": policy.map(|p| &p.1), "event_id": draft.event_id});
+    let actor = if draft.origin == "policy" { "system" } else { draft.origin };
+    add_audit(tx, &Entry::action(actor, "action.created", draft.id, incident, facts), now).await
+}
+
+fn id_of(opened: &[IncidentDraft], which: Which) -> i64 {
+    match which {
+        Which::New(at) => opened[at].id,
+        Which::Known(id) => id,
+    }
+}
+
+async fn apply(tx: &mut Tx, plan: &Plan, change: &IncidentChange) -> Result<()> {
+    match change {
+        IncidentChange::Decided { incident, event_id, verdict, repeat, times, facts } => {
+            let id = id_of(&plan.opened, *incident);
+            let word = match verdict {
+                Verdict::Act(_) => "act",
+                Verdict::Suppress { reason, .. } | Verdict::HandOver(reason) => reason,
+            };
+            let sql = tx.text(&VIOLATED);
+            on!(tx, c => sqlx::query(sql).bind(id).bind(*times).bind(*event_id).bind(plan.now.micros()).bind(word)
+                .execute(c).await?.rows_affected());
+            if *repeat {
+                let sql = tx.text(&REPEAT_DECISION);
+                on!(tx, c => sqlx::query(sql).bind(id).bind(*times).bind(plan.now.micros()).execute(c).await?.rows_affected());
+                return Ok(());
+            }
+            decided(tx, plan, id, (*event_id, *times), (verdict, facts)).await
+        }
+        IncidentChange::Closed { incident, state, event_id } => {
+            let id = id_of(&plan.opened, *incident);
+            let sql = tx.text(&CLOSE);
+            on!(tx, c => sqlx::query(sql).bind(id).bind(state.word()).bind(plan.now.micros()).execute(c).await?.rows_affected());
+            let verb = if *state == State::Expired { "incident.expired" } else { "incident.cleared" };
+            add_audit(tx, &Entry::incident("system", verb, id, json!({"event_id": event_id})), plan.now).await
+        }
+    }
+}
+
+async fn decided(
+    tx: &mut Tx,
+    plan: &Plan,
+    id: i64,
+    (event_id, times): (i64, i64),
+    (verdict, facts): (&Verdict, &Value),
+) -> Result<()> {
+    let (word, reason, until, action) = match verdict {
+        Verdict::Act(at) => ("act", None, None, Some(plan.actions[*at].id)),
+        Verdict::Suppress { reason, until } => ("suppress", Some(*reason), *until, None),
+        Verdict::HandOver(reason) => ("hand_over", Some(*reason), None, None),
+    };
+    let row = ids::take(tx, "decision", 1).await?;
+    let sql = tx.text(&ADD_DECISION);
+    on!(tx, c => sqlx::query(sql).bind(row).bind(id).bind(plan.now.micros()).bind(event_id).bind(word)
+        .bind(reason).bind(until.map(Timestamp::micros)).bind(times).bind(action).bind(facts.to_string())
+        .execute(c).await?.rows_affected());
+    if let Verdict::HandOver(reason) = verdict {
+        hand_over(tx, id, reason, plan.now).await?;
+    }
+    let facts = json!({"verdict": word, "reason": reason, "until": until, "action_id": action, "saw": facts});
+    let mut entry = Entry::incident("system", "incident.decided", id, facts);
+    entry.action_id = action;
+    add_audit(tx, &entry, plan.now).await
+}
+
+/// Gives an open incident to a human.
+pub(super) async fn hand_over(tx: &mut Tx, id: i64, reason: &str, now: Timestamp) -> Result<bool> {
+    let sql = tx.text(&HAND_OVER);
+    let changed = on!(tx, c => sqlx::query(sql).bind(id).bind(now.micros()).bind(reason)
+        .execute(c).await?.rows_affected());
+    if changed > 0 {
+        let entry = Entry::incident("system", "incident.handed_over", id, json!({"reason": reason}));
+        add_audit(tx, &entry, now).await?;
+    }
+    Ok(changed > 0)
+}
+
+/// Writes one audit entry in this transaction.
+pub(super) async fn add_audit(tx: &mut Tx, entry: &Entry, now: Timestamp) -> Result<()> {
+    let sql = tx.text(&ADD_AUDIT);
+    on!(tx, c => sqlx::query(sql).bind(now.micros()).bind(&entry.actor).bind(entry.verb).bind(entry.object)
+        .bind(&entry.object_id).bind(entry.incident_id).bind(entry.action_id).bind(entry.facts.to_string())
+        .execute(c).await?.rows_affected());
+    Ok(())
+}
