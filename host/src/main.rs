@@ -1,2 +1,28 @@
-//! vigil
-fn main() {}
+//! `vigil`: one match over the sub-commands.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use vigil_host::cli::{self, Cli, Command, Error};
+
+// The default allocator of a static musl build is several times slower under many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::CompileComponent(options) => cli::compile::run(&options),
+        command => cli::finish(run(command)),
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Serve(settings) => cli::serve::run(&settings.load()?),
+        Command::Migrate(settings) => cli::migrate::run(&settings.load()?),
+        Command::Config(command) => cli::config::run(command),
+        Command::Demo(options) => cli::demo::run(&options),
+        Command::DemoService => cli::demo::service(),
+        Command::CompileComponent(_) => Ok(()),
+    }
+}

@@ -1,2 +1,2 @@
-//! it
-#[test] fn x(){}
+//! The integration tests: real servers, both databases, the binary itself.
+mod support;

@@ -88,8 +88,7 @@ pub enum WireStatus {
 
 impl WireStatus {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
 
     /// Its word.
     #[must_use]
@@ -154,7 +153,9 @@ impl Phase {
     #[must_use]
     pub fn wire(self) -> WireStatus {
         match self {
-            Self::Held | Self::Approval | Self::Scheduled | Self::Blocked | Self::Ready => WireStatus::Pending,
+            Self::Held | Self::Approval | Self::Scheduled | Self::Blocked | Self::Ready => {
+                WireStatus::Pending
+            }
             Self::Running => WireStatus::Running,
             Self::Succeeded => WireStatus::Completed,
             Self::Dead | Self::Uncertain => WireStatus::Failed,
@@ -167,7 +168,9 @@ impl Phase {
     pub fn ended(self) -> bool {
         match self {
             Self::Succeeded | Self::Dead | Self::Cancelled | Self::Expired | Self::Uncertain => true,
-            Self::Held | Self::Approval | Self::Scheduled | Self::Blocked | Self::Ready | Self::Running => false,
+            Self::Held | Self::Approval | Self::Scheduled | Self::Blocked | Self::Ready | Self::Running => {
+                false
+            }
         }
     }
 

@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
+use super::Timestamp;
 use super::guardrails::ACTIONS_PER_INCIDENT;
 use super::incident::{Standing, State};
 use super::policy::{Mode, Policy};
-use super::Timestamp;
 
 /// What is done about a violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,9 @@ impl Reason {
         match self {
             Self::Cooldown { until } => Some(*until),
             Self::IncidentOpen { until } => *until,
-            Self::Observe | Self::NoTarget | Self::HandedOver | Self::Budget { .. } | Self::Stale { .. } => None,
+            Self::Observe | Self::NoTarget | Self::HandedOver | Self::Budget { .. } | Self::Stale { .. } => {
+                None
+            }
         }
     }
 }

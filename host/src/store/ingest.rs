@@ -20,7 +20,7 @@ statements! { STATEMENTS:
         WHERE r.partition_id = $1 AND r.seq > $2 AND r.at >= $3 ORDER BY r.seq, s.id";
     SERIES = "SELECT id, identity, name, target, target_kind, namespace, tags FROM series WHERE id IN {ids}";
     SERIES_BY_IDENTITY = "SELECT identity, id FROM series WHERE identity IN {texts}";
-    STANDING = "SELECT policy_id, target FROM incident WHERE cleared_at IS NULL";
+    STANDING = "SELECT id, policy_id, target, last_violated_at FROM incident WHERE cleared_at IS NULL";
     LEDGER = "SELECT i.id, i.state, i.actions, i.last_violated_at, i.reason, a.state, a.completed_at,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2),
         (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3)
@@ -77,6 +77,19 @@ pub struct SeriesRow {
     pub namespace: Option<String>,
     /// The tags as JSON.
     pub tags: String,
+}
+
+/// An incident that has not cleared.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct StandingRow {
+    /// Its id.
+    pub id: i64,
+    /// Its policy.
+    pub policy_id: i64,
+    /// Its target.
+    pub target: String,
+    /// Microseconds since the epoch.
+    pub last_violated_at: i64,
 }
 
 /// A series seen for the first time.
@@ -201,8 +214,8 @@ impl Writing {
         ids::take(&mut self.tx, "series", i64::try_from(count).map_err(broken)?).await
     }
 
-    /// Policy and target of every incident that has not cleared: a starting engine must know them.
-    pub async fn standing(&mut self) -> Result<Vec<(i64, String)>> {
+    /// Every incident that has not cleared: a starting engine must know them.
+    pub async fn standing(&mut self) -> Result<Vec<StandingRow>> {
         let sql = self.tx.text(&STANDING);
         Ok(on!(&mut self.tx, c => sqlx::query_as(sql).fetch_all(c).await?))
     }

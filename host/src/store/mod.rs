@@ -30,10 +30,10 @@ pub use action::{Cancelled, Created, NewAction};
 pub use claim::{Dispatch, Lease, Planned, Task};
 pub use finish::{Ending, Finished};
 pub use ids::Block;
-pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, TailSample, Writing};
+pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
 pub use policy::Change;
 pub use read::{ActionFilter, ActionRow, IncidentRow};
-pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict};
+pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow};
 pub use why::Chain;
@@ -128,7 +128,6 @@ enum Pool {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
-    location: Location,
 }
 
 /// A transaction on either database.
@@ -198,7 +197,7 @@ impl Store {
                 )
             }
         };
-        Ok(Self { pool, location })
+        Ok(Self { pool })
     }
 
     fn dialect(&self) -> Dialect {

@@ -27,6 +27,7 @@ statements! { STATEMENTS:
         error_message = $7 WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3";
     LOST_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = 'lost', message = $4
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
+    STILL_OURS = "SELECT id FROM action WHERE id IN {ids} AND state = 'running' AND owner = $2";
     FORGET_NODE = "DELETE FROM node WHERE boot_id = $1 AND hb = $2";
     LEFT_UNCERTAIN = "SELECT a.id, a.target FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
         WHERE a.state = 'uncertain' AND a.completed_at < $1 ORDER BY a.target LIMIT 100";
@@ -65,6 +66,18 @@ impl Store {
         tx.commit().await?;
         ready.extend(self.unannounced(now).await?);
         Ok(ready)
+    }
+
+    /// Which of the `running` actions of `owner` are not its own any more: ended by a person, or taken over.
+    pub async fn lost(&self, owner: &str, running: &[i64]) -> Result<Vec<i64>> {
+        if running.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&STILL_OURS);
+        let list = super::ingest::list_of(running);
+        let ours: Vec<(i64,)> = on!(&mut tx, c => sqlx::query_as(sql).bind(list).bind(owner).fetch_all(c).await?);
+        Ok(running.iter().copied().filter(|id| !ours.contains(&(*id,))).collect())
     }
 
     async fn anything_due(&self, now: Timestamp) -> Result<bool> {

@@ -1,0 +1,246 @@
+//! The settings: embedded documented defaults, a file, the environment, the command line, in this order of authority.
+//!
+//! [`Config::load`] answers either settings that can work or every problem at once. Nothing else in the program reads
+//! the environment or a settings file. What a key means stands beside its default in `config.default.toml`.
+
+mod problem;
+mod read;
+mod show;
+mod sources;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use problem::{Problem, Problems};
+pub use sources::{DEFAULTS, Inputs, environment};
+pub use values::{MASK, Secret, SecretUrl, is_secret_name, mask_urls};
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[database]`.
+    pub database: Database,
+    /// `[redis]`.
+    pub redis: Redis,
+    /// `[queue]`.
+    pub queue: Queue,
+    /// `[retry]`.
+    pub retry: Retry,
+    /// `[policies]`.
+    pub policies: Policies,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+    /// `[retention]`.
+    pub retention: Retention,
+    /// `[plugins]`, `[connections.NAME]` and `[[routes]]`.
+    pub plugins: crate::plugin::Settings,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+}
+
+/// `[server]`: how clients reach us.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Directory of everything that is kept.
+    pub data_dir: PathBuf,
+    /// How long attempts may run on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// Names in `Host` that are ours, besides the loopback's; lower case.
+    pub allowed_hosts: Vec<String>,
+    /// Values of `Origin` that may write.
+    pub allowed_origins: Vec<String>,
+    /// Connections served at once.
+    pub max_connections: usize,
+    /// Time for a request's head.
+    pub header_timeout: Duration,
+    /// Time for a request's body.
+    pub body_timeout: Duration,
+}
+
+/// `[database]`: where everything is kept.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Which database.
+    pub place: DatabasePlace,
+    /// What an acknowledged write survives.
+    pub durability: Durability,
+    /// Connections in the pool.
+    pub max_connections: u32,
+}
+
+/// A database's kind and place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DatabasePlace {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A `postgres://` URL.
+    Postgres(SecretUrl),
+}
+
+/// What an acknowledged write survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// A power failure.
+    #[default]
+    Sync,
+    /// A crash of the process.
+    Process,
+}
+
+/// `[redis]`: wake-up hints.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// Where, or nowhere.
+    pub url: Option<SecretUrl>,
+}
+
+/// `[queue]`: who works on what, and for how long.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Silence after which an attempt is taken away.
+    pub lease: Duration,
+    /// Wait after that.
+    pub grace: Duration,
+    /// Time between signs of life.
+    pub heartbeat: Duration,
+    /// Time between looks for what was missed.
+    pub sweep: Duration,
+    /// Attempts at once.
+    pub workers: usize,
+}
+
+/// `[retry]`: attempts of one action.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Attempts in all.
+    pub max_attempts: u32,
+    /// First delay.
+    pub base_delay: Duration,
+    /// Longest delay.
+    pub max_delay: Duration,
+    /// How it grows between them.
+    pub backoff: Backoff,
+}
+
+/// How the delay between attempts grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backoff {
+    /// 1 2 4 8 …
+    #[default]
+    Exponential,
+    /// 1 2 3 4 …
+    Linear,
+    /// 1 1 1 1 …
+    Constant,
+}
+
+/// `[policies]`: where they come from and when they are looked at.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    /// Files and directories.
+    pub paths: Vec<PathBuf>,
+    /// Time between scheduled evaluations.
+    pub tick: Duration,
+    /// Age at which a sample is no data.
+    pub lookback: Duration,
+}
+
+/// `[limits]`: what one request may carry.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of an ingest body.
+    pub ingest_body: usize,
+    /// Bytes of it when decompressed.
+    pub ingest_decoded: usize,
+    /// Bytes of any other body.
+    pub json_body: usize,
+    /// Events per request.
+    pub batch: usize,
+    /// Tags per event.
+    pub tags: usize,
+    /// Characters of a tag's name.
+    pub tag_name: usize,
+    /// Characters of a tag's value.
+    pub tag_value: usize,
+}
+
+/// `[log]`: what is written to stderr.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log {
+    /// In which form.
+    pub format: LogFormat,
+    /// From which severity on.
+    pub level: LogLevel,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The severity of a log line; names in any case are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// Several lines per event.
+    Debug,
+    /// What happened.
+    #[default]
+    Info,
+    /// What may need a look.
+    Warning,
+    /// What failed.
+    Error,
+    /// What needs a person at once.
+    Critical,
+}
+
+/// `[retention]`: how long samples are kept.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// Greatest age.
+    pub samples: Duration,
+    /// Greatest size in bytes.
+    pub size: u64,
+}
+
+impl Config {
+    /// Merges and checks everything.
+    pub fn load(inputs: &Inputs) -> Result<Self, Problems> {
+        read::config(inputs).map(|(config, _)| config)
+    }
+
+    /// Like [`Config::load`], answering the settings in force as TOML, without secrets, for people to read.
+    pub fn show(inputs: &Inputs) -> Result<String, Problems> {
+        read::config(inputs).map(|(_, sources)| show::show(&sources))
+    }
+
+    /// A file or directory inside the data directory.
+    #[must_use]
+    pub fn data_path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.server.data_dir.join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! From the merged layers to [`Config`]: every key read on its own, so that all problems are found in one go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Dict;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+
+use super::problem::{Problem, Problems, unknown_keys};
+use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
+use super::values::{List, Listen, SecretUrl, Size, Span};
+use super::{
+    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Redis, Retention,
+    Retry, Server,
+};
+
+pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
+    let sources = Sources::read(inputs).map_err(|problem| Problems(vec![problem]))?;
+    let known: Dict = toml::from_str(DEFAULTS).unwrap_or_default();
+    let mut reader = Reader { problems: unknown_keys(&sources, &known), sources };
+    let data_dir = data_dir(&mut reader, inputs);
+    let config = Config {
+        database: database(&mut reader, data_dir.clone()),
+        server: server(&mut reader, data_dir),
+        redis: redis(&mut reader),
+        queue: queue(&mut reader),
+        retry: retry(&mut reader),
+        policies: policies(&mut reader),
+        limits: limits(&mut reader),
+        log: Log { format: reader.get("log.format"), level: reader.get("log.level") },
+        retention: Retention {
+            samples: reader.positive("retention.samples"),
+            size: reader.get::<Size>("retention.size").0,
+        },
+        plugins: plugins(&mut reader),
+        file: reader.sources.file.clone(),
+    };
+    if reader.problems.is_empty() { Ok((config, reader.sources)) } else { Err(Problems(reader.problems)) }
+}
+
+struct Reader {
+    sources: Sources,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    /// The value of a key. One that cannot be read is noted; what stands in for it is never used, since a problem
+    /// keeps the settings from being handed out.
+    fn get<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
+        self.sources.merged.extract_inner(key).unwrap_or_else(|error| {
+            self.problems.push(Problem::unreadable(&self.sources, key, &error));
+            T::default()
+        })
+    }
+
+    fn list(&mut self, key: &str) -> Vec<String> {
+        self.get::<List>(key).0
+    }
+
+    /// A duration above zero.
+    fn positive(&mut self, key: &str) -> Duration {
+        let before = self.problems.len();
+        let span = self.get::<Span>(key).0;
+        // A value that was not readable has been named already.
+        self.require(span > Duration::ZERO || self.problems.len() > before, key, "must be longer than 0");
+        span
+    }
+
+    /// A number of things above zero.
+    fn some(&mut self, key: &str) -> usize {
+        let before = self.problems.len();
+        let number = self.get(key);
+        self.require(number > 0 || self.problems.len() > before, key, "must be at least 1");
+        number
+    }
+
+    /// A number of bytes above zero that fits into memory.
+    fn bytes(&mut self, key: &str) -> usize {
+        let before = self.problems.len();
+        let size = self.get::<Size>(key).0;
+        self.require(size > 0 || self.problems.len() > before, key, "must be at least 1 byte");
+        usize::try_from(size).unwrap_or(usize::MAX)
+    }
+
+    fn require(&mut self, holds: bool, key: &str, what: &str) {
+        if !holds {
+            self.problems.push(Problem::value(&self.sources, key, what));
+        }
+    }
+}
+
+fn server(reader: &mut Reader, data_dir: PathBuf) -> Server {
+    let hosts = reader.list("server.allowed_hosts");
+    Server {
+        listen: reader.get::<Listen>("server.listen").0,
+        data_dir,
+        drain_timeout: reader.get::<Span>("server.drain_timeout").0,
+        allowed_hosts: hosts.into_iter().map(|host| host.to_lowercase()).collect(),
+        allowed_origins: reader.list("server.allowed_origins"),
+        max_connections: reader.some("server.max_connections"),
+        header_timeout: reader.positive("server.header_timeout"),
+        body_timeout: reader.positive("server.body_timeout"),
+    }
+}
+
+fn data_dir(reader: &mut Reader, inputs: &Inputs) -> PathBuf {
+    let named: String = reader.get("server.data_dir");
+    let env = |name: &str| inputs.env.get(name).filter(|value| !value.is_empty());
+    if !named.is_empty() {
+        return named.into();
+    }
+    // systemd lists several directories with colons; ours is the first.
+    if let Some(state) = env("STATE_DIRECTORY").and_then(|all| all.split(':').next()) {
+        return state.into();
+    }
+    let data_home = env("XDG_DATA_HOME").map(PathBuf::from);
+    let home = || env("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let Some(base) = data_home.or_else(home) else {
+        reader.require(false, "server.data_dir", "is not set, and neither is HOME");
+        return PathBuf::new();
+    };
+    base.join("vigil")
+}
+
+fn database(reader: &mut Reader, data_dir: PathBuf) -> Database {
+    let url: SecretUrl = reader.get("database.url");
+    let max_connections = u32::try_from(reader.some("database.max_connections")).unwrap_or(u32::MAX);
+    let place = match (url.scheme(), url.expose()) {
+        (_, "") => DatabasePlace::Sqlite(data_dir.join("vigil.db")),
+        ("postgres" | "postgresql", _) => DatabasePlace::Postgres(url),
+        ("sqlite", text) => {
+            // Two slashes belong to the scheme; a third begins an absolute path.
+            let path = text.trim_start_matches("sqlite:");
+            DatabasePlace::Sqlite(path.strip_prefix("//").unwrap_or(path).into())
+        }
+        _ => {
+            reader.require(false, "database.url", "is neither empty nor begins with sqlite: or postgres://");
+            DatabasePlace::Sqlite(data_dir)
+        }
+    };
+    if place == DatabasePlace::Sqlite(PathBuf::new()) {
+        reader.require(false, "database.url", "names no file");
+    }
+    Database { place, durability: reader.get("database.durability"), max_connections }
+}
+
+fn redis(reader: &mut Reader) -> Redis {
+    const SCHEMES: [&str; 7] = [
+        "redis",
+        "rediss",
+        "redis+unix",
+        "redis+sentinel",
+        "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
+    ];
+    let url: SecretUrl = reader.get("redis.url");
+    if url.expose().is_empty() {
+        return Redis { url: None };
+    }
+    let known = SCHEMES.contains(&url.scheme()) && url.expose().contains("://");
+    reader.require(
+        known,
+        "redis.url",
+        &format!("does not begin with one of {}, each with ://", SCHEMES.join(", ")),
+    );
+    Redis { url: Some(url) }
+}
+
+fn queue(reader: &mut Reader) -> Queue {
+    let queue = Queue {
+        lease: reader.positive("queue.lease"),
+        grace: reader.get::<Span>("queue.grace").0,
+        heartbeat: reader.positive("queue.heartbeat"),
+        sweep: reader.positive("queue.sweep"),
+        workers: reader.get("queue.workers"),
+    };
+    // One lost sign of life must not cost the lease.
+    let fits = queue.heartbeat.saturating_mul(2) < queue.lease;
+    reader.require(fits, "queue.heartbeat", "must be less than half of queue.lease");
+    queue
+}
+
+fn retry(reader: &mut Reader) -> Retry {
+    let retry = Retry {
+        max_attempts: u32::try_from(reader.some("retry.max_attempts")).unwrap_or(u32::MAX),
+        base_delay: reader.positive("retry.base_delay"),
+        max_delay: reader.positive("retry.max_delay"),
+        backoff: reader.get("retry.backoff"),
+    };
+    reader.require(
+        retry.base_delay <= retry.max_delay,
+        "retry.base_delay",
+        "must not be above retry.max_delay",
+    );
+    retry
+}
+
+fn policies(reader: &mut Reader) -> Policies {
+    let paths = reader.list("policies.paths");
+    Policies {
+        paths: paths.into_iter().map(PathBuf::from).collect(),
+        tick: reader.positive("policies.tick"),
+        lookback: reader.positive("policies.lookback"),
+    }
+}
+
+fn limits(reader: &mut Reader) -> Limits {
+    Limits {
+        ingest_body: reader.bytes("limits.ingest_body"),
+        ingest_decoded: reader.bytes("limits.ingest_decoded"),
+        json_body: reader.bytes("limits.json_body"),
+        batch: reader.some("limits.batch"),
+        tags: reader.get("limits.tags"),
+        tag_name: reader.some("limits.tag_name"),
+        tag_value: reader.some("limits.tag_value"),
+    }
+}
+
+/// The sections of the plugin host. It names its own unknown keys, one per section.
+fn plugins(reader: &mut Reader) -> crate::plugin::Settings {
+    let [plugins, connections, routes] = OPEN;
+    let has_routes = reader.sources.merged.contains(routes);
+    let mut settings: crate::plugin::Settings = reader.get(plugins);
+    settings.connections = reader.get(connections);
+    if has_routes {
+        settings.routes = reader.get(routes);
+    }
+    settings
+}
+
+impl<'de> Deserialize<'de> for LogLevel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "debug" | "trace" => Self::Debug,
+            "info" => Self::Info,
+            "warning" | "warn" => Self::Warning,
+            "error" => Self::Error,
+            "critical" => Self::Critical,
+            _ => return Err(D::Error::custom("expected debug, info, warning, error or critical")),
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine: what the conditions of policies say about targets, event after event. Pure: values in, findings
+//! out; it asks no clock, no database and takes no lock. The writer (pipeline/) feeds it under the partition's
+//! lock and throws a partition's state away when its transaction fails.
+
+mod condition;
+mod partition;
+mod policies;
+mod view;
+
+pub use condition::{Fault, parse as parse_condition};
+pub use partition::{Finding, Findings, Limits, Observed, Partition, SeriesKey, Truth};
+pub use policies::{Compiled, PolicySet};

@@ -1,0 +1,457 @@
+//! The state of one partition: the last samples of its targets' series and where each policy stands on them.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policies::PolicySet;
+use super::view::View;
+use crate::cel::EvalError;
+use crate::domain::Timestamp;
+use crate::domain::event::Tags;
+
+/// Samples with a time of their own that a series remembers, to know a repeat.
+const REMEMBERED: usize = 128;
+
+/// What a condition says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// Met.
+    Met,
+    /// Not met.
+    Clear,
+    /// Neither: a sample is missing, or too old.
+    NoData,
+    /// Neither: the evaluation failed.
+    Failed,
+}
+
+/// Numbers the engine works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Samples older than this are no data.
+    pub lookback: Duration,
+}
+
+/// Where a series is: its target, and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesKey {
+    target: u32,
+    series: u32,
+}
+
+/// What the writer has to decide about.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Position in the policy set.
+    pub policy: u32,
+    /// The target's name; [`None`] where the event names none.
+    pub target: Option<Arc<str>>,
+    /// What the condition says.
+    pub truth: Truth,
+    /// Met for as long as the policy asks.
+    pub violated: bool,
+    /// An incident of this policy and target may be standing.
+    pub standing: bool,
+    /// When the sample that led to it was observed, and its id.
+    pub observed_at: Timestamp,
+    /// The metric id of that sample.
+    pub event_id: i64,
+    /// The values that the condition's reads had.
+    pub saw: Vec<(String, Option<f64>)>,
+    /// The series of that sample.
+    pub key: SeriesKey,
+}
+
+/// What the engine found in one batch.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What has to be decided about, in order.
+    pub list: Vec<Finding>,
+    /// Evaluations by policy position and result: met, clear, no data, failed.
+    pub tally: Vec<[u32; 4]>,
+}
+
+impl Findings {
+    fn count(&mut self, policy: u32, truth: Truth) {
+        let at = policy as usize;
+        if self.tally.len() <= at {
+            self.tally.resize(at + 1, [0; 4]);
+        }
+        self.tally[at][truth as usize] += 1;
+    }
+}
+
+/// One sample as it reaches the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed {
+    /// Its metric id.
+    pub id: i64,
+    /// When it was observed.
+    pub at: Timestamp,
+    /// What was observed.
+    pub value: f64,
+    /// The sender gave the time.
+    pub timed: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) id: i64,
+    pub(super) name: Arc<str>,
+    pub(super) tags: Arc<Tags>,
+    pub(super) value: f64,
+    pub(super) last_at: Timestamp,
+    pub(super) last_id: i64,
+    timed: VecDeque<(Timestamp, f64, i64)>,
+    policies: Box<[u32]>,
+    rev: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct TargetState {
+    pub(super) name: Arc<str>,
+    pub(super) named: bool,
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) series: Vec<Series>,
+    pairs: Vec<Pair>,
+}
+
+/// Where one policy stands on one target. Kept only while there is something to remember.
+#[derive(Debug)]
+struct Pair {
+    policy_id: i64,
+    met_since: Option<Timestamp>,
+    standing: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Partition {
+    /// The last sequence number applied; none: nothing is loaded.
+    pub seq: Option<i64>,
+    targets: Vec<TargetState>,
+    by_name: HashMap<(bool, Arc<str>), u32>,
+    by_identity: HashMap<String, SeriesKey>,
+    by_series_id: HashMap<i64, SeriesKey>,
+}
+
+impl Partition {
+    /// The series of that identity.
+    #[must_use]
+    pub fn find(&self, identity: &str) -> Option<SeriesKey> {
+        self.by_identity.get(identity).copied()
+    }
+
+    /// The series of that id.
+    #[must_use]
+    pub fn find_id(&self, id: i64) -> Option<SeriesKey> {
+        self.by_series_id.get(&id).copied()
+    }
+
+    /// The database's id of a series.
+    #[must_use]
+    pub fn series_id(&self, key: SeriesKey) -> i64 {
+        self.series(key).id
+    }
+
+    /// The tags of a series, and the kind and namespace of its target.
+    #[must_use]
+    pub fn labels(&self, key: SeriesKey) -> (&Arc<Tags>, &str, &str) {
+        let target = &self.targets[key.target as usize];
+        (&self.series(key).tags, &target.kind, &target.namespace)
+    }
+
+    fn series(&self, key: SeriesKey) -> &Series {
+        &self.targets[key.target as usize].series[key.series as usize]
+    }
+
+    /// Makes a series known.
+    pub fn add_series(
+        &mut self,
+        id: i64,
+        identity: String,
+        name: &str,
+        target: (Option<&str>, &str, &str),
+        tags: Arc<Tags>,
+    ) -> SeriesKey {
+        let (target_name, kind, namespace) = target;
+        let at = self.target(target_name, kind, namespace);
+        let state = &mut self.targets[at as usize];
+        let key = SeriesKey { target: at, series: u32::try_from(state.series.len()).unwrap_or(u32::MAX) };
+        state.series.push(Series {
+            id,
+            name: name.into(),
+            tags,
+            value: 0.0,
+            last_at: Timestamp::from_micros(i64::MIN),
+            last_id: 0,
+            timed: VecDeque::new(),
+            policies: Box::default(),
+            rev: -1,
+        });
+        self.by_identity.insert(identity, key);
+        self.by_series_id.insert(id, key);
+        key
+    }
+
+    fn target(&mut self, name: Option<&str>, kind: &str, namespace: &str) -> u32 {
+        let named = name.is_some();
+        let name: Arc<str> = name.unwrap_or(crate::domain::event::NO_TARGET).into();
+        let next = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
+        let at = *self.by_name.entry((named, name.clone())).or_insert(next);
+        if at == next {
+            self.targets.push(TargetState {
+                name,
+                named,
+                kind: kind.to_owned(),
+                namespace: namespace.to_owned(),
+                series: Vec::new(),
+                pairs: Vec::new(),
+            });
+        }
+        at
+    }
+
+    /// Marks that an incident of that policy stands on that target: its end must be noticed.
+    pub fn set_standing(&mut self, policy_id: i64, target: &str, standing: bool) {
+        for named in [true, false] {
+            let Some(at) = self.by_name.get(&(named, Arc::from(target))) else {
+                if standing && named {
+                    let at = self.target(Some(target), "", "");
+                    self.targets[at as usize].pair(policy_id).standing = true;
+                }
+                continue;
+            };
+            let state = &mut self.targets[*at as usize];
+            if standing {
+                state.pair(policy_id).standing = true;
+            } else if let Some(pair) = state.pairs.iter_mut().find(|pair| pair.policy_id == policy_id) {
+                pair.standing = false;
+            }
+        }
+    }
+
+    /// The id of the same sample, if the sender gave its time and sent it before: `Ok` with the same value,
+    /// `Err` with another one.
+    #[must_use]
+    pub fn repeat(&self, key: SeriesKey, at: Timestamp, value: f64) -> Option<Result<i64, i64>> {
+        let (_, first, id) = self.series(key).timed.iter().find(|(when, _, _)| *when == at)?;
+        Some(if first.to_bits() == value.to_bits() { Ok(*id) } else { Err(*id) })
+    }
+
+    /// Takes one sample in and appends what its policies find. Answers the sample's decision code (see
+    /// [`NewSample::flags`](crate::store::NewSample)) and calls `evaluated` for each policy.
+    pub fn observe(
+        &mut self,
+        policies: &PolicySet,
+        key: SeriesKey,
+        sample: Observed,
+        (now, limits): (Timestamp, Limits),
+        findings: &mut Findings,
+    ) -> i64 {
+        let target = &mut self.targets[key.target as usize];
+        let named = target.named.then(|| target.name.clone());
+        let series = &mut target.series[key.series as usize];
+        series.take(sample);
+        series.resolve(policies, named.as_deref());
+        let concerned = std::mem::take(&mut series.policies);
+        let mut code = 0;
+        for at in &concerned {
+            let judged = judge(policies, target, (*at, key), sample, (now, limits));
+            findings.count(*at, judged.truth);
+            code = code.max(match judged.truth {
+                Truth::Clear => 1,
+                Truth::Met => 2,
+                Truth::NoData => 3,
+                Truth::Failed => 4,
+            });
+            if judged.violated || judged.standing {
+                findings.list.push(judged.finding(target, (*at, key), sample));
+            }
+        }
+        target.series[key.series as usize].policies = concerned;
+        code
+    }
+
+    /// Looks at every target again, with its series' last samples in the place of events: what only time
+    /// decides. Per policy and target the worst finding is appended.
+    pub fn tick(&mut self, policies: &PolicySet, (now, limits): (Timestamp, Limits), findings: &mut Findings) {
+        for at in 0..self.targets.len() {
+            let mut of_target: Vec<Finding> = Vec::new();
+            let target = &mut self.targets[at];
+            let named = target.named.then(|| target.name.clone());
+            for place in 0..target.series.len() {
+                let key = SeriesKey {
+                    target: u32::try_from(at).unwrap_or(u32::MAX),
+                    series: u32::try_from(place).unwrap_or(u32::MAX),
+                };
+                let series = &mut target.series[place];
+                series.resolve(policies, named.as_deref());
+                let sample =
+                    Observed { id: series.last_id, at: series.last_at, value: series.value, timed: false };
+                let fresh = series.last_at >= now.before(limits.lookback);
+                for policy in series.policies.clone() {
+                    let standing = target.pairs.iter().any(|p| p.standing && p.policy_id == policies.get(policy).policy.id);
+                    if fresh || standing {
+                        let judged = judge(policies, target, (policy, key), sample, (now, limits));
+                        findings.count(policy, judged.truth);
+                        if judged.violated || judged.standing {
+                            merge(&mut of_target, judged.finding(target, (policy, key), sample));
+                        }
+                    }
+                }
+            }
+            findings.list.append(&mut of_target);
+        }
+    }
+}
+
+/// Keeps the worse of two findings of one policy: met before clear before unknown; of equals the newer sample.
+fn merge(found: &mut Vec<Finding>, finding: Finding) {
+    let rank = |truth| match truth {
+        Truth::Met => 3,
+        Truth::Clear => 2,
+        Truth::Failed => 1,
+        Truth::NoData => 0,
+    };
+    match found.iter_mut().find(|other| other.policy == finding.policy) {
+        Some(other) => {
+            if (rank(finding.truth), finding.observed_at) > (rank(other.truth), other.observed_at) {
+                *other = finding;
+            }
+        }
+        None => found.push(finding),
+    }
+}
+
+/// One evaluation's result.
+struct Judged {
+    truth: Truth,
+    violated: bool,
+    standing: bool,
+    saw: Vec<(String, Option<f64>)>,
+}
+
+impl Judged {
+    fn finding(self, target: &TargetState, (policy, key): (u32, SeriesKey), sample: Observed) -> Finding {
+        Finding {
+            policy,
+            target: target.named.then(|| target.name.clone()),
+            truth: self.truth,
+            violated: self.violated,
+            standing: self.standing,
+            observed_at: sample.at,
+            event_id: sample.id,
+            saw: self.saw,
+            key,
+        }
+    }
+}
+
+/// Evaluates one policy and moves its pair along.
+fn judge(
+    policies: &PolicySet,
+    target: &mut TargetState,
+    (at, key): (u32, SeriesKey),
+    sample: Observed,
+    (now, limits): (Timestamp, Limits),
+) -> Judged {
+    let compiled = policies.get(at);
+    let fresh_from = now.before(limits.lookback);
+    let series = &target.series[key.series as usize];
+    let reads = compiled.program.reads();
+    let view = View { target, reads, metric: (series, sample.value), fresh_from };
+    let truth = match compiled.program.eval(&view) {
+        Ok(true) => Truth::Met,
+        Ok(false) => Truth::Clear,
+        Err(EvalError::NoData) => Truth::NoData,
+        Err(EvalError::Error(_) | EvalError::OutOfFuel) => Truth::Failed,
+    };
+    let saw = if truth == Truth::Met { view.saw() } else { Vec::new() };
+    let (violated, standing) = target.advance(compiled.policy.id, truth, compiled.policy.guardrails.hold, now);
+    Judged { truth, violated, standing, saw }
+}
+
+impl View<'_> {
+    /// The values of everything the condition reads, for people.
+    fn saw(&self) -> Vec<(String, Option<f64>)> {
+        let of = |read: &crate::cel::Read| {
+            self.target
+                .series
+                .iter()
+                .filter(|series| {
+                    series.last_at >= self.fresh_from
+                        && *series.name == *read.metric
+                        && read.tags.iter().all(|(key, value)| series.tags.get(key) == Some(value))
+                })
+                .max_by_key(|series| (series.last_at, series.last_id))
+                .map(|series| series.value)
+        };
+        self.reads.iter().map(|read| (read.metric.clone(), of(read))).collect()
+    }
+}
+
+impl Series {
+    fn take(&mut self, sample: Observed) {
+        if sample.timed {
+            if self.timed.len() == REMEMBERED {
+                self.timed.pop_front();
+            }
+            self.timed.push_back((sample.at, sample.value, sample.id));
+        }
+        if (sample.at, sample.id) >= (self.last_at, self.last_id) {
+            (self.last_at, self.last_id, self.value) = (sample.at, sample.id, sample.value);
+        }
+    }
+
+    fn resolve(&mut self, policies: &PolicySet, target: Option<&str>) {
+        if self.rev != policies.rev {
+            self.policies = policies.concerned(&self.name, target);
+            self.rev = policies.rev;
+        }
+    }
+}
+
+impl TargetState {
+    fn pair(&mut self, policy_id: i64) -> &mut Pair {
+        let at = self.pairs.iter().position(|pair| pair.policy_id == policy_id).unwrap_or_else(|| {
+            self.pairs.push(Pair { policy_id, met_since: None, standing: false });
+            self.pairs.len() - 1
+        });
+        &mut self.pairs[at]
+    }
+
+    /// Violated now, and whether an incident may be standing.
+    fn advance(&mut self, policy_id: i64, truth: Truth, hold: Duration, now: Timestamp) -> (bool, bool) {
+        match truth {
+            Truth::Met => {
+                let pair = self.pair(policy_id);
+                let since = *pair.met_since.get_or_insert(now);
+                let violated = now.since(since) >= hold;
+                let standing = pair.standing;
+                pair.standing |= violated;
+                (violated, standing)
+            }
+            Truth::Clear => {
+                let Some(at) = self.pairs.iter().position(|pair| pair.policy_id == policy_id) else {
+                    return (false, false);
+                };
+                // Another node's tick may have opened an incident that this engine has not seen: a condition
+                // that was met before is always looked up.
+                if self.pairs[at].standing {
+                    self.pairs[at].met_since = None;
+                } else {
+                    self.pairs.swap_remove(at);
+                }
+                (false, true)
+            }
+            // Neither met nor clear: it does not reset `for`.
+            Truth::NoData | Truth::Failed => {
+                (false, self.pairs.iter().any(|pair| pair.policy_id == policy_id && pair.standing))
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What a condition sees of a target: its series' last samples, as long as they are fresh.
+
+use crate::cel::{MetricView, Read, ReadIx, Scope, TargetView};
+use crate::domain::Timestamp;
+use crate::domain::event::Tags;
+
+use super::partition::{Series, TargetState};
+
+/// One evaluation's view.
+pub(super) struct View<'a> {
+    pub(super) target: &'a TargetState,
+    pub(super) reads: &'a [Read],
+    /// The event's series and value.
+    pub(super) metric: (&'a Series, f64),
+    /// Samples observed before this are no data.
+    pub(super) fresh_from: Timestamp,
+}
+
+impl<'a> View<'a> {
+    /// The fresh series that a read means.
+    #[inline]
+    fn series(&self, read: ReadIx) -> impl Iterator<Item = &'a Series> {
+        let read = &self.reads[read.index()];
+        let from = self.fresh_from;
+        self.target.series.iter().filter(move |series| {
+            series.last_at >= from
+                && *series.name == *read.metric
+                && read.tags.iter().all(|(key, value)| series.tags.get(key) == Some(value))
+        })
+    }
+}
+
+impl Scope for View<'_> {
+    type Labels = Tags;
+
+    #[inline]
+    fn metric(&self) -> Option<MetricView<'_, Tags>> {
+        let (series, value) = self.metric;
+        Some(MetricView { name: &series.name, value, tags: &series.tags })
+    }
+
+    #[inline]
+    fn target(&self) -> TargetView<'_, Tags> {
+        TargetView {
+            name: &self.target.name,
+            kind: &self.target.kind,
+            namespace: &self.target.namespace,
+            labels: &self.metric.0.tags,
+        }
+    }
+
+    #[inline]
+    fn last(&self, read: ReadIx) -> Option<f64> {
+        // The greatest observed_at, ties to the higher id.
+        self.series(read).max_by_key(|series| (series.last_at, series.last_id)).map(|series| series.value)
+    }
+
+    #[inline]
+    fn highest(&self, read: ReadIx) -> Option<f64> {
+        self.series(read).map(|series| series.value).reduce(f64::max)
+    }
+
+    #[inline]
+    fn lowest(&self, read: ReadIx) -> Option<f64> {
+        self.series(read).map(|series| series.value).reduce(f64::min)
+    }
+}

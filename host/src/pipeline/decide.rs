@@ -1,0 +1,252 @@
+//! From findings to a plan: the ledger's values in, incidents, decisions and actions out. Pure but for the
+//! ids it asks the clock for; the writer read the ledgers under lock and records the plan in the same
+//! transaction.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::domain::decide::{Decision, Ledger, clears, decide};
+use crate::domain::event::{NO_TARGET, Tags};
+use crate::domain::incident::{Standing, State};
+use crate::domain::{Phase, Timestamp};
+use crate::engine::{Compiled, Finding, Truth};
+use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
+
+/// One policy on one target.
+pub type Pair = (i64, String);
+
+/// What the plan is made from, beside the findings.
+#[derive(Debug)]
+pub struct Deciding<'a> {
+    /// What is being made.
+    pub plan: &'a mut Plan,
+    /// Ledgers of every pair that the findings name.
+    pub ledgers: HashMap<Pair, Ledger>,
+    /// Attempts a new action may use.
+    pub max_attempts: i64,
+    /// Gives execution ids.
+    pub clock: &'a Clock,
+    open: HashMap<Pair, Open>,
+    reserved: HashMap<i64, u32>,
+}
+
+/// An incident that this plan knows.
+#[derive(Debug)]
+struct Open {
+    which: Which,
+    reason: Option<String>,
+    last_change: Option<usize>,
+}
+
+/// What a finding came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// A violation, decided so.
+    Violated {
+        /// `act`, or the reason why not.
+        decision: &'static str,
+        /// The action made: its place in the plan.
+        action: Option<usize>,
+        /// The incident.
+        incident: Which,
+    },
+    /// The incident has ended.
+    Cleared,
+    /// Nothing.
+    Nothing,
+}
+
+/// The target's labels, kind and namespace, for the plugin.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The event's tags.
+    pub tags: &'a Tags,
+    /// The tag that named the target.
+    pub kind: &'a str,
+    /// The target's namespace, or nothing.
+    pub namespace: &'a str,
+}
+
+impl<'a> Deciding<'a> {
+    /// Begins with the ledgers as the database has them.
+    pub fn new(plan: &'a mut Plan, ledgers: HashMap<Pair, Ledger>, max_attempts: i64, clock: &'a Clock) -> Self {
+        let open = ledgers
+            .iter()
+            .filter_map(|(pair, ledger)| {
+                let incident = ledger.incident.as_ref()?;
+                let which = Which::Known(incident.id);
+                Some((pair.clone(), Open { which, reason: incident.reason.clone(), last_change: None }))
+            })
+            .collect();
+        Self { plan, ledgers, max_attempts, clock, open, reserved: HashMap::new() }
+    }
+
+    /// Decides about one finding. Findings come in the order of their events: each sees what the ones before
+    /// it led to.
+    pub fn finding(&mut self, compiled: &Compiled, finding: &Finding, about: About<'_>) -> Came {
+        let pair = (compiled.policy.id, finding.target.as_deref().unwrap_or(NO_TARGET).to_owned());
+        if finding.violated {
+            return self.violated(compiled, finding, pair, about);
+        }
+        let standing = self.ledgers.get(&pair).and_then(|ledger| ledger.incident.clone());
+        match (finding.truth, standing) {
+            (Truth::Clear, Some(incident)) if clears(&incident, finding.observed_at) => {
+                self.close(&pair, State::Healed, Some(finding.event_id));
+                Came::Cleared
+            }
+            (Truth::Clear, None) => Came::Cleared,
+            (Truth::Clear | Truth::Met | Truth::NoData | Truth::Failed, _) => Came::Nothing,
+        }
+    }
+
+    /// Ends an incident that has seen no data for too long, or whose policy is gone.
+    pub fn close(&mut self, pair: &Pair, state: State, event_id: Option<i64>) {
+        if let Some(open) = self.open.remove(pair) {
+            self.plan.changes.push(IncidentChange::Closed { incident: open.which, state, event_id });
+        }
+        if let Some(ledger) = self.ledgers.get_mut(pair) {
+            ledger.incident = None;
+        }
+    }
+
+    fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: Pair, about: About<'_>) -> Came {
+        let now = self.plan.now;
+        let mut ledger = self.ledgers.get(&pair).cloned().unwrap_or_default();
+        let facts = facts(compiled, finding);
+        let which = match self.open.get(&pair) {
+            Some(open) => open.which,
+            None => self.open_incident(compiled, finding, &pair, facts.clone()),
+        };
+        if let Some(opened) = self.ledgers.get(&pair) {
+            ledger.incident.clone_from(&opened.incident);
+        }
+        ledger.used += self.reserved.get(&pair.0).copied().unwrap_or(0);
+        let decision = decide(&compiled.policy, finding.target.is_some(), finding.observed_at, &ledger, now);
+        let (verdict, word, action) = match decision {
+            Decision::Act => {
+                let at = self.act(compiled, finding, &pair, about);
+                (Verdict::Act(at), "act", Some(at))
+            }
+            Decision::Suppress(reason) => {
+                let (word, until) = (reason.word(), reason.until());
+                (Verdict::Suppress { reason: word, until }, word, None)
+            }
+            Decision::HandOver(why) => {
+                if let Some(incident) = self.ledgers.get_mut(&pair).and_then(|ledger| ledger.incident.as_mut()) {
+                    incident.state = State::HandedOver;
+                }
+                (Verdict::HandOver(why.word()), why.word(), None)
+            }
+        };
+        self.note(&pair, (which, finding.event_id), (verdict, word), facts);
+        Came::Violated { decision: word, action, incident: which }
+    }
+
+    /// Writes the decision down, or counts it where it only repeats.
+    fn note(
+        &mut self,
+        pair: &Pair,
+        (incident, event): (Which, i64),
+        (verdict, word): (Verdict, &'static str),
+        saw: Value,
+    ) {
+        let Some(open) = self.open.get_mut(pair) else { return };
+        let same = matches!(verdict, Verdict::Suppress { .. }) && open.reason.as_deref() == Some(word);
+        if let (true, Some(last)) = (same, open.last_change)
+            && let Some(IncidentChange::Decided { times, event_id, .. }) = self.plan.changes.get_mut(last)
+        {
+            *times += 1;
+            *event_id = event;
+            return;
+        }
+        open.reason = Some(word.to_owned());
+        open.last_change = Some(self.plan.changes.len());
+        self.plan.changes.push(IncidentChange::Decided {
+            incident,
+            event_id: event,
+            verdict,
+            repeat: same,
+            times: 1,
+            facts: saw,
+        });
+    }
+
+    fn open_incident(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, evidence: Value) -> Which {
+        let which = Which::New(self.plan.opened.len());
+        self.plan.opened.push(IncidentDraft {
+            id: 0,
+            policy_id: compiled.policy.id,
+            policy_name: compiled.policy.name.clone(),
+            policy_version: compiled.policy.version,
+            severity: compiled.policy.severity.word(),
+            target: pair.1.clone(),
+            event_id: finding.event_id,
+            evidence,
+        });
+        self.open.insert(pair.clone(), Open { which, reason: None, last_change: None });
+        self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
+            id: 0,
+            state: State::Open,
+            actions: 0,
+            busy: false,
+            last_ended_at: None,
+            last_violated_at: self.plan.now,
+            reason: None,
+        });
+        which
+    }
+
+    fn act(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> usize {
+        let policy = &compiled.policy;
+        let now = self.plan.now;
+        *self.reserved.entry(pair.0).or_default() += 1;
+        let ledger = self.ledgers.entry(pair.clone()).or_default();
+        ledger.last_reserved_at = Some(now);
+        if let Some(incident) = ledger.incident.as_mut() {
+            incident.actions += 1;
+            incident.busy = true;
+        }
+        let at = self.plan.actions.len();
+        let details = json!({"policy_name": policy.name, "params": policy.params, "triggered_at": now});
+        self.plan.actions.push(ActionDraft {
+            id: 0,
+            phase: Phase::Held,
+            execution_id: self.clock.id(),
+            incident: self.open.get(pair).map(|open| open.which),
+            policy: Some((policy.id, policy.name.clone(), policy.version)),
+            event_id: Some(finding.event_id),
+            origin: "policy",
+            kind: policy.action.clone(),
+            target: pair.1.clone(),
+            target_kind: Some(about.kind.to_owned()).filter(|kind| !kind.is_empty()),
+            namespace: Some(about.namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
+            labels: json!(about.tags).to_string(),
+            params: Value::Object(policy.params.clone()).to_string(),
+            priority: policy.severity.priority().number(),
+            max_attempts: self.max_attempts,
+            queued: true,
+            expires_at: Some(latest_start(policy.guardrails.max_event_age, finding.observed_at)),
+            details: Some(details.to_string()),
+        });
+        at
+    }
+}
+
+/// An action is not started any more once the event that led to it is older than this.
+fn latest_start(max_age: std::time::Duration, observed_at: Timestamp) -> Timestamp {
+    observed_at.after(max_age)
+}
+
+/// What the decision saw, for `why`.
+fn facts(compiled: &Compiled, finding: &Finding) -> Value {
+    let values: serde_json::Map<String, Value> =
+        finding.saw.iter().map(|(metric, value)| (metric.clone(), json!(value))).collect();
+    json!({
+        "condition": compiled.program.source(),
+        "values": values,
+        "event_id": finding.event_id,
+        "observed_at": finding.observed_at,
+    })
+}

@@ -1,0 +1,138 @@
+//! The way of an event: accepted here, put in order, decided and recorded by the one writer, answered after
+//! the commit.
+//!
+//! ```text
+//! accept ──► queue of requests ──► writer: drain what has arrived
+//!                                   │ lock partitions, apply what other nodes added
+//!                                   │ engine.observe        → findings
+//!                                   │ decide                → plan
+//!                                   │ store.record, commit  ← one transaction for all of it
+//!                                   └ queue.announce, answer every request
+//! ```
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+pub use super::writer::{Parts, Writer};
+use crate::domain::Event;
+
+/// Requests waiting for the writer.
+const REQUESTS: usize = 4_096;
+/// Events waiting for the writer; beyond it a client is told to come back.
+const EVENTS: usize = 200_000;
+
+/// One request: all of its events are stored, or none.
+#[derive(Debug)]
+pub struct Request {
+    /// At least one.
+    pub events: Vec<Event>,
+    /// A list in, a list out.
+    pub many: bool,
+    /// What was taken otherwise than it was sent.
+    pub warnings: Vec<String>,
+    /// The idempotency key.
+    pub key: Option<Key>,
+}
+
+/// An idempotency key as the client sent it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Who and which route.
+    pub scope: String,
+    /// What the client chose.
+    pub key: String,
+    /// Hash of the body: the same key with another body is refused.
+    pub body_hash: String,
+}
+
+/// Why a request is not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Too much is waiting; come back.
+    Overloaded,
+    /// The database is away; come back.
+    Unavailable,
+    /// The database has no room.
+    Full,
+    /// The key was used with another body.
+    KeyReused,
+    /// The database can't keep this data, in words.
+    Data(String),
+    /// Vigil is ending.
+    Closing,
+}
+
+/// The answer's body, as it was or will be stored.
+pub type Reply = Result<Arc<str>, Refused>;
+
+pub(super) struct Waiting {
+    pub(super) request: Request,
+    pub(super) reply: oneshot::Sender<Reply>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The door to the writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    send: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Waiting").field("events", &self.request.events.len()).finish_non_exhaustive()
+    }
+}
+
+impl Ingest {
+    /// A door, and what comes through it.
+    #[must_use]
+    pub fn new() -> (Self, Arrivals) {
+        let (send, receive) = mpsc::channel(REQUESTS);
+        (Self { send, room: Arc::new(Semaphore::new(EVENTS)) }, Arrivals(receive))
+    }
+
+    /// Hands a request to the writer and waits until it is on disk.
+    pub async fn accept(&self, request: Request) -> Reply {
+        let weight = u32::try_from(request.events.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(|_| Refused::Overloaded)?;
+        let (reply, answer) = oneshot::channel();
+        self.send.try_send(Waiting { request, reply, _room: room }).map_err(|wrong| match wrong {
+            mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Refused::Closing,
+        })?;
+        answer.await.unwrap_or(Err(Refused::Closing))
+    }
+}
+
+/// What the writer takes from.
+#[derive(Debug)]
+pub struct Arrivals(mpsc::Receiver<Waiting>);
+
+/// Events of one transaction, if so many have arrived.
+const BATCH: usize = 10_000;
+/// Requests of one transaction.
+const BATCH_REQUESTS: usize = 1_000;
+
+impl Arrivals {
+    /// Waits for a request and takes along what has arrived with it. No timer: while one batch commits the
+    /// next one gathers. Empty: the door is closed.
+    pub(super) async fn drain(&mut self) -> Vec<Waiting> {
+        let mut batch = Vec::new();
+        let Some(first) = self.0.recv().await else { return batch };
+        let mut events = first.request.events.len();
+        batch.push(first);
+        while events < BATCH && batch.len() < BATCH_REQUESTS {
+            let Ok(next) = self.0.try_recv() else { break };
+            events += next.request.events.len();
+            batch.push(next);
+        }
+        batch
+    }
+
+    /// Lets nobody in any more; what has arrived is still drained.
+    pub(super) fn close(&mut self) {
+        self.0.close();
+    }
+}

@@ -1,0 +1,12 @@
+//! The verbs: what happens to an event from its arrival to the end of the action it led to. Read
+//! [`ingest`] first; [`decide`] turns findings into a plan, [`worker`] claims and [`execute`] runs what was
+//! planned, [`sweep`] finds what was lost.
+
+pub mod answer;
+pub mod decide;
+pub mod execute;
+pub mod ingest;
+pub mod sweep;
+pub mod tenure;
+pub mod worker;
+mod writer;

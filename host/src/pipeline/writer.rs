@@ -1,0 +1,201 @@
+//! The one writer of a node: drains requests, decides and records them in one transaction, ticks.
+
+mod apply;
+mod batch;
+mod tick;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::ingest::{Arrivals, Refused, Waiting};
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::domain::event::PARTITIONS;
+use crate::domain::policy::Policy;
+use crate::engine::{Compiled, Limits, Partition, PolicySet};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::store::{Block, Error, Store, Writing};
+
+/// What a writer works with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where it records.
+    pub store: Store,
+    /// Whom it tells.
+    pub queue: Queue,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// What time it is.
+    pub clock: Clock,
+    /// How the engine reads.
+    pub limits: Limits,
+    /// Time between two looks at what only time decides.
+    pub tick: Duration,
+    /// Attempts of a new action.
+    pub max_attempts: i64,
+    /// The policies in force, for everybody who wants to look.
+    pub policies: Arc<RwLock<Arc<PolicySet>>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Writer {
+    parts: Parts,
+    partitions: Vec<Partition>,
+    policies: Arc<PolicySet>,
+    compiled: HashMap<(i64, i64), Arc<Compiled>>,
+    block: Block,
+    /// Policies that the batch at hand violated, to be counted once it is stored.
+    violated: Vec<u32>,
+}
+
+impl Writer {
+    /// A writer that has loaded nothing yet; partitions are rebuilt from the store when they are first touched.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let partitions = (0..PARTITIONS).map(|_| Partition::default()).collect();
+        let policies = Arc::new(PolicySet::new(Vec::new(), -1));
+        Self { parts, partitions, policies, compiled: HashMap::new(), block: Block::default(), violated: Vec::new() }
+    }
+
+    /// Serves until `stop`, then finishes what has arrived.
+    pub async fn run(mut self, mut arrivals: Arrivals, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.parts.tick.min(Duration::from_secs(1)));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => self.tick().await,
+                batch = arrivals.drain() => {
+                    if batch.is_empty() { return }
+                    self.serve(batch).await;
+                }
+            }
+        }
+        arrivals.close();
+        loop {
+            let batch = arrivals.drain().await;
+            if batch.is_empty() {
+                return;
+            }
+            self.serve(batch).await;
+        }
+    }
+
+    /// Records a batch and answers it. Of requests under one idempotency key only the first goes into the
+    /// batch; the others come after its commit and find its answer.
+    async fn serve(&mut self, batch: Vec<Waiting>) {
+        let mut keys = HashSet::new();
+        let (first, later): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|waiting| waiting.request.key.as_ref().is_none_or(|key| keys.insert(key.clone())));
+        self.serve_distinct(first).await;
+        for waiting in later {
+            self.serve_distinct(vec![waiting]).await;
+        }
+    }
+
+    /// A batch that fails on one request's data is tried request by request.
+    async fn serve_distinct(&mut self, batch: Vec<Waiting>) {
+        let requests: Vec<_> = batch.iter().map(|waiting| &waiting.request).collect();
+        match self.record(&requests).await {
+            Ok(answers) => {
+                for (waiting, answer) in batch.into_iter().zip(answers) {
+                    // A client that went away has its events stored all the same.
+                    let _ = waiting.reply.send(answer);
+                }
+            }
+            Err(Error::Data(_) | Error::Conflict) if batch.len() > 1 => {
+                for waiting in batch {
+                    let answer = self.record(&[&waiting.request]).await;
+                    let _ = waiting.reply.send(one(answer));
+                }
+            }
+            Err(wrong) => {
+                tracing::warn!(error = %wrong, requests = batch.len(), "a batch was not stored");
+                let refused = refused(&wrong);
+                for waiting in batch {
+                    let _ = waiting.reply.send(Err(refused.clone()));
+                }
+            }
+        }
+    }
+
+    /// Reads the policies again if their revision has moved.
+    async fn refresh(&mut self, tx: &mut Writing, rev: i64) -> Result<(), Error> {
+        if self.policies.rev == rev {
+            return Ok(());
+        }
+        let (stored, rev) = tx.policies().await?;
+        let set = Arc::new(self.compile(stored, rev).await);
+        for compiled in (0..set.len()).filter_map(|at| u32::try_from(at).ok()).map(|at| set.get(at)) {
+            self.parts.metrics.policy(&compiled.policy.name);
+        }
+        self.policies = Arc::clone(&set);
+        *self.parts.policies.write().unwrap_or_else(PoisonError::into_inner) = set;
+        Ok(())
+    }
+
+    /// Compiles what has changed, away from the threads that answer requests.
+    async fn compile(&mut self, stored: Vec<Policy>, rev: i64) -> PolicySet {
+        let known = std::mem::take(&mut self.compiled);
+        let work = move || {
+            let mut compiled = HashMap::new();
+            for policy in stored {
+                let key = (policy.id, policy.version);
+                if let Some(same) = known.get(&key) {
+                    compiled.insert(key, Arc::clone(same));
+                    continue;
+                }
+                let name = policy.name.clone();
+                match Compiled::new(policy) {
+                    Ok(fresh) => {
+                        compiled.insert(key, Arc::new(fresh));
+                    }
+                    Err(fault) => {
+                        tracing::error!(policy_name = %name, error = %fault,
+                            "a stored policy does not compile any more and is not evaluated");
+                    }
+                }
+            }
+            compiled
+        };
+        self.compiled = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+        let mut all: Vec<_> = self.compiled.values().cloned().collect();
+        all.sort_by_key(|compiled| compiled.policy.id);
+        PolicySet::new(all, rev)
+    }
+
+    /// Throws the state of partitions away; it is rebuilt from the store when they are next touched.
+    fn forget(&mut self, partitions: &[u16]) {
+        for partition in partitions {
+            self.partitions[usize::from(*partition)] = Partition::default();
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+}
+
+fn one(answers: Result<Vec<super::ingest::Reply>, Error>) -> super::ingest::Reply {
+    match answers {
+        Ok(mut answers) => answers.pop().unwrap_or(Err(Refused::Closing)),
+        Err(wrong) => Err(refused(&wrong)),
+    }
+}
+
+fn refused(wrong: &Error) -> Refused {
+    match wrong {
+        Error::Full(_) => Refused::Full,
+        Error::Data(why) => Refused::Data(why.clone()),
+        Error::Conflict | Error::Unavailable(_) | Error::CommitUnknown(_) | Error::Broken(_) => {
+            Refused::Unavailable
+        }
+    }
+}

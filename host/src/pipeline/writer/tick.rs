@@ -1,0 +1,142 @@
+//! The tick: the same engine and the same decision, where nothing arrives but time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Writer;
+use crate::domain::event::{NO_TARGET, Tags, partition_of};
+use crate::domain::incident::State;
+use crate::engine::{Findings, Truth};
+use crate::pipeline::decide::{About, Came, Deciding};
+use crate::store::{Error, Plan, StandingRow, Verdict, Writing};
+
+/// An incident without data for so long is over, as far as anyone can tell.
+const EXPIRY: Duration = Duration::from_secs(3_600);
+
+impl Writer {
+    /// Evaluates the partitions that are due and that no other node is ticking.
+    pub(super) async fn tick(&mut self) {
+        let due = self.now().before(self.parts.tick);
+        let (mut tx, seqs, rev) = match self.parts.store.begin_due(due).await {
+            Ok(begun) => begun,
+            Err(wrong) => {
+                tracing::warn!(error = %wrong, "the scheduled evaluation could not begin");
+                return;
+            }
+        };
+        if seqs.is_empty() {
+            return;
+        }
+        let touched: Vec<u16> = seqs.iter().map(|at| at.id).collect();
+        let done = async {
+            self.refresh(&mut tx, rev).await?;
+            self.catch_up(&mut tx, &seqs).await?;
+            let plan = self.evaluate(&mut tx, &touched).await?;
+            self.commit(tx, &plan).await?;
+            Ok::<_, Error>(plan)
+        };
+        match done.await {
+            Ok(plan) => self.announce(&plan),
+            Err(wrong) => {
+                self.forget(&touched);
+                tracing::warn!(error = %wrong, "a scheduled evaluation was not stored; it is tried again");
+            }
+        }
+    }
+
+    async fn evaluate(&mut self, tx: &mut Writing, touched: &[u16]) -> Result<Plan, Error> {
+        let now = self.now();
+        let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
+        let mut plan = Plan {
+            batch: self.parts.clock.id(),
+            now,
+            policy_rev: policies.rev,
+            ticked: touched.to_vec(),
+            ..Plan::default()
+        };
+        let standing: Vec<StandingRow> =
+            tx.standing().await?.into_iter().filter(|row| touched.contains(&partition_of(&row.target))).collect();
+        for row in &standing {
+            self.partitions[usize::from(partition_of(&row.target))].set_standing(row.policy_id, &row.target, true);
+        }
+        let mut findings = Findings::default();
+        for id in touched {
+            self.partitions[usize::from(*id)].tick(&policies, (now, limits), &mut findings);
+        }
+        let mut ledgers = self.ledgers(tx, &findings, now).await?;
+        let over = self.over(&standing, &findings);
+        for row in &over {
+            let pair = (row.policy_id, row.target.clone());
+            if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
+                let ledger = tx.ledger(row.policy_id, &row.target, now).await?;
+                vacant.insert(ledger);
+            }
+        }
+        let clock = self.parts.clock.clone();
+        let mut deciding = Deciding::new(&mut plan, ledgers, self.parts.max_attempts, &clock);
+        for finding in &findings.list {
+            let compiled = policies.get(finding.policy);
+            let target = finding.target.as_deref().unwrap_or(NO_TARGET);
+            let partition = &mut self.partitions[usize::from(partition_of(target))];
+            let (tags, kind, namespace) = partition.labels(finding.key);
+            let tags: Arc<Tags> = Arc::clone(tags);
+            let about = About { tags: &tags, kind: &kind.to_owned(), namespace: &namespace.to_owned() };
+            if deciding.finding(compiled, finding, about) == Came::Cleared {
+                partition.set_standing(compiled.policy.id, target, false);
+            }
+        }
+        for row in over {
+            deciding.close(&(row.policy_id, row.target.clone()), State::Expired, None);
+            self.partitions[usize::from(partition_of(&row.target))].set_standing(row.policy_id, &row.target, false);
+        }
+        tx.record(&mut plan).await?;
+        self.count(&findings);
+        Ok(plan)
+    }
+
+    /// Incidents that end without a sample: no data for an hour, or nobody left who could judge them.
+    fn over<'a>(&self, standing: &'a [StandingRow], findings: &Findings) -> Vec<&'a StandingRow> {
+        let cut = self.now().before(EXPIRY).micros();
+        let judged: HashSet<(i64, &str)> = findings
+            .list
+            .iter()
+            .filter(|finding| matches!(finding.truth, Truth::Met | Truth::Clear))
+            .map(|f| (self.policies.get(f.policy).policy.id, f.target.as_deref().unwrap_or(NO_TARGET)))
+            .collect();
+        standing
+            .iter()
+            .filter(|row| {
+                let gone = self.policies.by_id(row.policy_id).is_none();
+                let silent = !judged.contains(&(row.policy_id, row.target.as_str())) && row.last_violated_at < cut;
+                gone || silent
+            })
+            .collect()
+    }
+
+    /// After the commit: counts what was decided and tells the workers what is ready.
+    pub(super) fn announce(&self, plan: &Plan) {
+        let metrics = &self.parts.metrics;
+        for change in &plan.changes {
+            if let crate::store::IncidentChange::Decided { verdict, times, .. } = change {
+                let (decision, reason) = match verdict {
+                    Verdict::Act(_) => ("act", ""),
+                    Verdict::Suppress { reason, .. } => ("suppress", *reason),
+                    Verdict::HandOver(reason) => ("hand_over", *reason),
+                };
+                for _ in 0..*times {
+                    metrics.decision(decision, reason);
+                }
+            }
+        }
+        let mut ready = Vec::new();
+        for action in &plan.actions {
+            metrics.action(&action.target, &action.kind, action.phase.wire().word());
+            metrics.queue_operation("enqueue");
+            if action.phase == crate::domain::Phase::Ready {
+                ready.push((action.id, action.priority));
+            }
+        }
+        self.parts.queue.announce(&ready);
+    }
+}
