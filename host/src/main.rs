@@ -10,17 +10,20 @@ use vigil_host::cli::{self, Cli, Command, Error};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::finish(run(Cli::parse()))
+    match Cli::parse().command {
+        Command::CompileComponent(options) => cli::compile::run(&options),
+        command => cli::finish(run(command)),
+    }
 }
 
-fn run(cli: Cli) -> Result<(), Error> {
-    match cli.command {
+fn run(command: Command) -> Result<(), Error> {
+    match command {
         Command::Serve(settings) => cli::serve::run(&settings.load()?),
         Command::Migrate(settings) => cli::migrate::run(&settings.load()?),
         Command::Config(command) => cli::config::run(command),
         Command::Demo(options) => cli::demo::run(&options),
         Command::DemoService(options) => cli::demo::service(&options),
         Command::Tethered(options) => cli::demo::tethered(&options),
-        Command::CompileComponent(options) => cli::compile::run(&options),
+        Command::CompileComponent(_) => Ok(()),
     }
 }

@@ -174,12 +174,12 @@ impl Metrics {
             plugin_refused: make.counters(
                 "vigil_plugin_refused_total",
                 "Plugin files that were not loaded",
-                &["reason"],
+                &[],
             )?,
             plugin_loads: make.counters(
                 "vigil_plugin_loads_total",
                 "Plugin files that were loaded",
-                &["plugin"],
+                &[],
             )?,
             stale_commits: make.counter(
                 "vigil_stale_commits_total",
@@ -347,14 +347,12 @@ impl Metrics {
         self.stale_commits.inc();
     }
 
-    /// A plugin file was refused; `reason` is one of our own words.
-    pub fn plugin_refused(&self, reason: &str) {
-        self.plugin_refused.with_label_values(&[reason]).inc();
-    }
-
-    /// A plugin was loaded or reloaded.
-    pub fn plugin_loaded(&self, plugin: &str) {
-        self.plugin_loads.with_label_values(&[self.words[PLUGIN].admit(plugin)]).inc();
+    /// Plugins put into service and refused since the start, as the plugin host counts them.
+    pub fn plugins(&self, loads: u64, refused: u64) {
+        for (counter, now) in [(&self.plugin_loads, loads), (&self.plugin_refused, refused)] {
+            let counter = counter.with_label_values::<&str>(&[]);
+            counter.inc_by(now.saturating_sub(counter.get()));
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! `vigil compile-component`: the child that compiles a plugin, so that a hostile one can only kill the child.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use clap::Args;
-
-use super::Error;
 
 /// Whatever the parent says.
 #[derive(Args, Debug)]
@@ -14,7 +13,8 @@ pub struct Options {
     pub args: Vec<OsString>,
 }
 
-/// Compiles and ends.
-pub fn run(_options: &Options) -> Result<(), Error> {
-    Err(Error::Failed("nothing to compile yet".into()))
+/// Compiles standard input to standard output and ends.
+#[must_use]
+pub fn run(_options: &Options) -> ExitCode {
+    crate::plugin::compile_child()
 }

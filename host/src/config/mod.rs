@@ -3,7 +3,6 @@
 //! [`Config::load`] answers either settings that can work or every problem at once. Nothing else in the program reads
 //! the environment or a settings file. What a key means stands beside its default in `config.default.toml`.
 
-mod plugins;
 mod problem;
 mod read;
 mod show;
@@ -16,9 +15,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use plugins::{ConnectionSettings, PluginSettings, Plugins, RouteSettings};
 pub use problem::{Problem, Problems};
-pub use sources::{DEFAULTS, Inputs};
+pub use sources::{DEFAULTS, Inputs, environment};
 pub use values::{MASK, Secret, SecretUrl, is_secret_name, mask_urls};
 
 /// All settings.
@@ -43,7 +41,7 @@ pub struct Config {
     /// `[retention]`.
     pub retention: Retention,
     /// `[plugins]`, `[connections.NAME]` and `[[routes]]`.
-    pub plugins: Plugins,
+    pub plugins: crate::plugin::Settings,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
 }

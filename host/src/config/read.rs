@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems, unknown_keys};
 use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
 use super::values::{List, Listen, SecretUrl, Size, Span};
 use super::{
-    Config, Database, DatabasePlace, Limits, Log, LogLevel, Plugins, Policies, Queue, Redis, Retention,
+    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Redis, Retention,
     Retry, Server,
 };
 
@@ -219,14 +219,15 @@ fn limits(reader: &mut Reader) -> Limits {
 }
 
 /// The sections of the plugin host. It names its own unknown keys, one per section.
-fn plugins(reader: &mut Reader) -> Plugins {
+fn plugins(reader: &mut Reader) -> crate::plugin::Settings {
     let [plugins, connections, routes] = OPEN;
     let has_routes = reader.sources.merged.contains(routes);
-    Plugins {
-        plugins: reader.get(plugins),
-        connections: reader.get(connections),
-        routes: if has_routes { reader.get(routes) } else { Vec::new() },
+    let mut settings: crate::plugin::Settings = reader.get(plugins);
+    settings.connections = reader.get(connections);
+    if has_routes {
+        settings.routes = reader.get(routes);
     }
+    settings
 }
 
 impl<'de> Deserialize<'de> for LogLevel {

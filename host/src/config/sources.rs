@@ -15,6 +15,13 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Sections whose keys belong to another module, which checks them itself.
 pub(super) const OPEN: [&str; 3] = ["plugins", "connections", "routes"];
 
+/// A variable of this process's environment: a connection's credential may stand in one.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the configuration is where settings enter")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// What the process was given, as values, so that a test can give something else.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {

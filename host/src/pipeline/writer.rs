@@ -58,7 +58,7 @@ impl Writer {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let partitions = (0..PARTITIONS).map(|_| Partition::default()).collect();
-        let policies = Arc::new(PolicySet { rev: -1, ..PolicySet::default() });
+        let policies = Arc::new(PolicySet::new(Vec::new(), -1));
         Self { parts, partitions, policies, compiled: HashMap::new(), block: Block::default(), violated: Vec::new() }
     }
 

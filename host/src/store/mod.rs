@@ -128,7 +128,6 @@ enum Pool {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
-    location: Location,
 }
 
 /// A transaction on either database.
@@ -198,7 +197,7 @@ impl Store {
                 )
             }
         };
-        Ok(Self { pool, location })
+        Ok(Self { pool })
     }
 
     fn dialect(&self) -> Dialect {

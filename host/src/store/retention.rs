@@ -16,8 +16,10 @@ statements! { STATEMENTS:
     OLD_RECORDS = "DELETE FROM record WHERE (partition_id, seq) IN (SELECT r.partition_id, r.seq FROM
         (SELECT partition_id, seq, first_id, last_id FROM record WHERE at < $1 ORDER BY at LIMIT 100) r
         WHERE NOT EXISTS (SELECT 1 FROM sample s WHERE s.id BETWEEN r.first_id AND r.last_id))";
-    SAMPLES = "SELECT COUNT(*) FROM sample";
-    NTH_RECORD = "SELECT at FROM record ORDER BY at LIMIT 1 OFFSET $1";
+    EXCESS_SAMPLES = "DELETE FROM sample WHERE id IN (SELECT id FROM sample
+        WHERE id <= (SELECT MAX(id) FROM sample) - $1 ORDER BY id LIMIT 1000)";
+    EXCESS_RECORDS = "DELETE FROM record WHERE (partition_id, seq) IN (SELECT partition_id, seq FROM record
+        WHERE last_id <= (SELECT MAX(id) FROM sample) - $1 ORDER BY at LIMIT 1000)";
 }
 
 /// How long things are kept.
@@ -27,7 +29,13 @@ pub struct Limits {
     pub samples: Duration,
     /// Answers under an idempotency key.
     pub keys: Duration,
+    /// Most bytes of samples.
+    pub bytes: u64,
 }
+
+/// Bytes one sample takes with its share of a record and the tables' own structure, measured on SQLite with
+/// one to ten samples a record, and rounded up.
+const SAMPLE_BYTES: u64 = 64;
 
 impl Store {
     /// Deletes one step of what is too old. Answers how many rows went; zero: nothing is left to do.
@@ -44,22 +52,14 @@ impl Store {
             gone += on!(&mut tx, c => sqlx::query(sql).bind(cut.micros()).execute(c).await?.rows_affected());
             tx.commit().await?;
         }
+        // Ids are dense but for blocks that a crash skipped, so their distance is the count.
+        let most = i64::try_from(limits.bytes / SAMPLE_BYTES).unwrap_or(i64::MAX);
+        for statement in [&EXCESS_SAMPLES, &EXCESS_RECORDS] {
+            let mut tx = self.begin().await?;
+            let sql = tx.text(statement);
+            gone += on!(&mut tx, c => sqlx::query(sql).bind(most).execute(c).await?.rows_affected());
+            tx.commit().await?;
+        }
         Ok(gone)
-    }
-
-    /// When the `n`-th oldest record was made: where to cut when the samples take too much room.
-    pub async fn nth_record(&self, n: i64) -> Result<Option<Timestamp>> {
-        let mut tx = self.reading().await?;
-        let sql = tx.text(&NTH_RECORD);
-        let row: Option<(i64,)> = on!(&mut tx, c => sqlx::query_as(sql).bind(n).fetch_optional(c).await?);
-        Ok(row.map(|(at,)| Timestamp::from_micros(at)))
-    }
-
-    /// How many samples there are.
-    pub async fn samples(&self) -> Result<i64> {
-        let mut tx = self.reading().await?;
-        let sql = tx.text(&SAMPLES);
-        let (count,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).fetch_one(c).await?);
-        Ok(count)
     }
 }

@@ -1,0 +1,244 @@
+//! `POST /api/v1/ingest`: one metric, an array, or lines of JSON.
+
+mod fast;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::input::{self, Fields, Media};
+use super::problem::{Invalid, Problem};
+use super::{Api, Limits};
+use crate::domain::event::{Event, Tags, Target};
+use crate::domain::Timestamp;
+use crate::pipeline::ingest::{Key, Request};
+
+/// A reading from further ahead than this carries the receive time instead.
+const AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
+/// Longest idempotency key.
+const KEY_LENGTH: usize = 255;
+/// Members of a metric that are read.
+const MEMBERS: [&str; 5] = ["name", "value", "tags", "labels", "timestamp"];
+/// Warnings listed in one answer.
+const WARNINGS: usize = 100;
+
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/ingest", post(ingest))
+        .route("/ingest", post(ingest))
+        .route("/api/v1/ingest/health", get(health))
+        .route("/ingest/health", get(health))
+}
+
+async fn health() -> Json<Value> {
+    Json(json!({"status": "healthy", "service": "ingest"}))
+}
+
+async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let request = match read(&api, &headers, body).await {
+        Ok(request) => request,
+        Err(problem) => {
+            api.metrics.ingest_rejected(problem.status().as_str());
+            return Err(problem);
+        }
+    };
+    match api.ingest.accept(request).await {
+        Ok(answer) => {
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            Ok((StatusCode::CREATED, kind, Bytes::from(answer.as_bytes().to_vec())).into_response())
+        }
+        Err(refused) => {
+            let problem = Problem::from(refused);
+            api.metrics.ingest_rejected(problem.status().as_str());
+            Err(problem)
+        }
+    }
+}
+
+async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Problem> {
+    let media = input::media(headers)?;
+    let bytes = input::collect(body, api.limits.ingest_body, api.limits.body_timeout).await?;
+    let key = key(headers, &bytes)?;
+    let now = api.clock.now();
+    let lines = matches!(media, Media::Lines);
+    if let Some(read) = fast::read(&bytes, lines, &api.limits, now) {
+        return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
+    }
+    let (values, many) = if lines { (lines_of(&bytes)?, true) } else { listed(input::parse(&bytes)?) };
+    let (events, warnings) = events(values, many, &api.limits, now)?;
+    Ok(Request { events, many, warnings, key })
+}
+
+fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| (1..=KEY_LENGTH).contains(&text.len()));
+    let Some(text) = text else {
+        let loc = vec![json!("header"), json!("Idempotency-Key")];
+        let msg = format!("Value error, an idempotency key has 1 to {KEY_LENGTH} visible characters");
+        return Err(Problem::invalid(vec![Invalid::new("value_error", loc, msg, Value::Null)]));
+    };
+    let hash = Sha256::digest(body);
+    let body_hash = hash.iter().fold(String::with_capacity(64), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    Ok(Some(Key { scope: "anonymous/ingest".to_owned(), key: text.to_owned(), body_hash }))
+}
+
+fn listed(value: Value) -> (Vec<Value>, bool) {
+    match value {
+        Value::Array(items) => (items, true),
+        one => (vec![one], false),
+    }
+}
+
+fn lines_of(bytes: &[u8]) -> Result<Vec<Value>, Problem> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.iter().all(u8::is_ascii_whitespace))
+        .map(input::parse)
+        .collect()
+}
+
+/// All of the events, or every fault of all of them.
+fn events(
+    values: Vec<Value>,
+    many: bool,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<(Vec<Event>, Vec<String>), Problem> {
+    if let Some(problem) = count_fault(values.len(), limits) {
+        return Err(problem);
+    }
+    let mut warnings = Vec::new();
+    let mut faults = Vec::new();
+    let mut events = Vec::with_capacity(values.len());
+    for (at, value) in values.iter().enumerate() {
+        let loc = if many { vec![json!("body"), json!(at)] } else { vec![json!("body")] };
+        match event(value, loc, limits, now, &mut warnings) {
+            Ok(event) => events.push(event),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    warnings.truncate(WARNINGS);
+    Ok((events, warnings))
+}
+
+fn count_fault(count: usize, limits: &Limits) -> Option<Problem> {
+    let loc = vec![json!("body")];
+    if count == 0 {
+        let msg = "List should have at least 1 item";
+        return Some(Problem::invalid(vec![
+            Invalid::new("too_short", loc, msg, json!([])).ctx(json!({"min_length": 1})),
+        ]));
+    }
+    (count > limits.batch).then(|| {
+        let msg = format!("List should have at most {} items, not {count}", limits.batch);
+        let ctx = json!({"max_length": limits.batch, "actual_length": count});
+        Problem::invalid(vec![Invalid::new("too_long", loc, msg, Value::Null).ctx(ctx)])
+    })
+}
+
+fn event(
+    value: &Value,
+    loc: Vec<Value>,
+    limits: &Limits,
+    now: Timestamp,
+    warnings: &mut Vec<String>,
+) -> Result<Event, Vec<Invalid>> {
+    let mut fields = Fields::new(value, loc).map_err(|fault| vec![fault])?;
+    let name = fields.text("name", 1..=255, true);
+    if name.as_deref().is_some_and(|name| name.chars().any(char::is_control)) {
+        fields.fault("value_error", "name", "Value error, name must not hold control characters");
+    }
+    let number = fields.number("value");
+    let tags = tags(&mut fields, limits);
+    let target = match Target::resolve(&tags) {
+        Ok(target) => target,
+        Err((tag, why)) => {
+            fields.fault("value_error", "tags", format!("Value error, the target tag `{tag}` {why}"));
+            None
+        }
+    };
+    let given = fields.get("timestamp");
+    let read = given.and_then(input::time);
+    if given.is_some() && read.is_none() {
+        warnings.push("timestamp can't be read; the receive time is used".to_owned());
+    }
+    if read.is_some_and(|at| at > now.after(AHEAD)) {
+        warnings.push("timestamp is more than 60 s ahead; the receive time is used".to_owned());
+    }
+    let observed = read.filter(|at| *at <= now.after(AHEAD));
+    for stranger in fields.strangers(&MEMBERS) {
+        warnings.push(format!("unknown member `{}` is ignored", stranger.chars().take(64).collect::<String>()));
+    }
+    match (name, number) {
+        (Some(name), Some(value)) if fields.faults.is_empty() => Ok(Event {
+            name,
+            value,
+            tags: Arc::new(tags),
+            target,
+            observed_at: observed.unwrap_or(now),
+            timed: observed.is_some(),
+        }),
+        _ => Err(fields.faults),
+    }
+}
+
+/// `tags`, and what `labels` adds to them.
+fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Tags {
+    let mut tags: Tags = BTreeMap::new();
+    for (key, value) in fields.object("tags").unwrap_or_default() {
+        match value {
+            Value::String(text) => {
+                tags.insert(key, text);
+            }
+            other => {
+                let mut loc = fields.at("tags");
+                loc.push(json!(key));
+                fields.faults.push(Invalid::new("string_type", loc, "Input should be a valid string", other));
+            }
+        }
+    }
+    for (key, value) in fields.object("labels").unwrap_or_default() {
+        tags.entry(key).or_insert_with(|| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        });
+    }
+    if let Some(why) = tag_fault(&tags, limits) {
+        fields.fault("value_error", "tags", format!("Value error, {why}"));
+    }
+    tags
+}
+
+/// What is wrong with a set of tags.
+fn tag_fault(tags: &Tags, limits: &Limits) -> Option<String> {
+    if tags.len() > limits.tags {
+        return Some(format!("an event has at most {} tags, not {}", limits.tags, tags.len()));
+    }
+    for (key, value) in tags {
+        if key.is_empty() || key.len() > limits.tag_name {
+            return Some(format!("a tag's name has 1 to {} bytes", limits.tag_name));
+        }
+        if value.len() > limits.tag_value {
+            return Some(format!("the value of the tag `{key}` has more than {} bytes", limits.tag_value));
+        }
+        if key.chars().any(char::is_control) {
+            return Some("a tag's name must not hold control characters".to_owned());
+        }
+    }
+    None
+}

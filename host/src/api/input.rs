@@ -1,0 +1,290 @@
+//! Reading bodies: JSON with bounds, the seed's lax coercions, and every fault named with its place.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::{Map, Value, json};
+
+use super::problem::{Invalid, Problem};
+use crate::domain::Timestamp;
+
+/// Deepest nesting of a JSON body.
+const NESTING: usize = 32;
+
+/// Collects a body within `limit` bytes and `patience`.
+pub async fn collect(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(wrong)) if wrong.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body has more than {limit} bytes"),
+        )),
+        Ok(Err(_)) => Err(Problem::bad("the body could not be read to its end")),
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+/// The media types a JSON body may have.
+pub enum Media {
+    /// `application/json`, or none given.
+    Json,
+    /// `application/x-ndjson`.
+    Lines,
+}
+
+/// What the body claims to be. No type at all is JSON only where no page sent it.
+pub fn media(headers: &HeaderMap) -> Result<Media, Problem> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        let text = "compressed bodies are not taken on this route";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return if headers.contains_key(header::ORIGIN) { Err(not_json("")) } else { Ok(Media::Json) };
+    };
+    let kind = kind.to_str().unwrap_or("").to_ascii_lowercase();
+    let (kind, parameters) = kind.split_once(';').unwrap_or((&kind, ""));
+    if parameters.contains("charset") && !parameters.contains("utf-8") {
+        return Err(not_json(parameters));
+    }
+    match kind.trim() {
+        "application/json" => Ok(Media::Json),
+        "application/x-ndjson" => Ok(Media::Lines),
+        other => Err(not_json(other)),
+    }
+}
+
+fn not_json(kind: &str) -> Problem {
+    let msg = "Input should be a valid dictionary: send application/json in UTF-8";
+    Problem::invalid(vec![Invalid::new("model_attributes_type", vec![json!("body")], msg, json!(kind))])
+}
+
+/// Parses JSON text. Deeper than 32, a NUL in a text, or not JSON: 422.
+pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Problem::invalid(vec![Invalid::new("missing", vec![json!("body")], "Field required", Value::Null)]));
+    }
+    let refused = |at: usize, why: String| {
+        Problem::invalid(vec![
+            Invalid::new("json_invalid", vec![json!("body"), json!(at)], format!("JSON decode error: {why}"), json!({}))
+                .ctx(json!({"error": why})),
+        ])
+    };
+    if let Some(at) = too_deep(bytes) {
+        return Err(refused(at, format!("nested deeper than {NESTING}")));
+    }
+    let value: Value = serde_json::from_slice(bytes).map_err(|wrong| refused(offset(bytes, &wrong), wrong.to_string()))?;
+    if holds_nul(&value) {
+        let at = bytes.windows(6).position(|six| six == b"\\u0000").unwrap_or(0);
+        return Err(refused(at, "a text holds NUL, which no database can keep".to_owned()));
+    }
+    Ok(value)
+}
+
+/// Where in the bytes an error is.
+fn offset(bytes: &[u8], wrong: &serde_json::Error) -> usize {
+    let before: usize =
+        bytes.split(|byte| *byte == b'\n').take(wrong.line().saturating_sub(1)).map(|line| line.len() + 1).sum();
+    (before + wrong.column().saturating_sub(1)).min(bytes.len())
+}
+
+/// The first place that is nested too deep, found without recursion.
+pub fn too_deep(bytes: &[u8]) -> Option<usize> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (at, byte) in bytes.iter().enumerate() {
+        if in_text {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_text = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_text = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > NESTING {
+                    return Some(at);
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Reads members of one object and keeps every fault, in the order of the fields.
+pub struct Fields<'a> {
+    members: &'a Map<String, Value>,
+    loc: Vec<Value>,
+    /// What was wrong so far.
+    pub faults: Vec<Invalid>,
+}
+
+impl<'a> Fields<'a> {
+    /// The members of `value` at `loc`; another type of value is the only fault.
+    pub fn new(value: &'a Value, loc: Vec<Value>) -> Result<Self, Invalid> {
+        match value {
+            Value::Object(members) => Ok(Self { members, loc, faults: Vec::new() }),
+            other => Err(Invalid::new(
+                "model_attributes_type",
+                loc,
+                "Input should be a valid dictionary or object to extract fields from",
+                other.clone(),
+            )),
+        }
+    }
+
+    /// The place of a member.
+    pub fn at(&self, member: &str) -> Vec<Value> {
+        let mut loc = self.loc.clone();
+        loc.push(json!(member));
+        loc
+    }
+
+    /// Notes a fault of a member.
+    pub fn fault(&mut self, kind: &'static str, member: &str, msg: impl Into<String>) {
+        let input = self.members.get(member).cloned().unwrap_or(Value::Null);
+        let loc = self.at(member);
+        self.faults.push(Invalid::new(kind, loc, msg, input));
+    }
+
+    /// A member as it is; null counts as absent.
+    pub fn get(&self, member: &str) -> Option<&'a Value> {
+        self.members.get(member).filter(|value| !value.is_null())
+    }
+
+    /// A member that must be there.
+    pub fn need(&mut self, member: &str) -> Option<&'a Value> {
+        if let Some(value) = self.members.get(member) {
+            return Some(value);
+        }
+        let loc = self.at(member);
+        let whole = Value::Object(self.members.clone());
+        self.faults.push(Invalid::new("missing", loc, "Field required", whole));
+        None
+    }
+
+    /// A text of `min..=max` characters after trimming.
+    pub fn text(&mut self, member: &str, range: std::ops::RangeInclusive<usize>, needed: bool) -> Option<String> {
+        let value = if needed { self.need(member)? } else { self.get(member)? };
+        let Value::String(text) = value else {
+            self.fault("string_type", member, "Input should be a valid string");
+            return None;
+        };
+        let text = text.trim();
+        let (min, max) = (*range.start(), *range.end());
+        let count = text.chars().count();
+        if count == 0 && min > 0 && !value.as_str().unwrap_or("").is_empty() {
+            self.fault("value_error", member, format!("Value error, {member} must not be blank"));
+            return None;
+        }
+        if count < min {
+            self.fault("string_too_short", member, format!("String should have at least {min} character(s)"));
+            self.last_ctx(json!({"min_length": min}));
+            return None;
+        }
+        if count > max {
+            self.fault("string_too_long", member, format!("String should have at most {max} characters"));
+            self.last_ctx(json!({"max_length": max}));
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// Adds numbers to the last fault.
+    pub fn last_ctx(&mut self, ctx: Value) {
+        if let Some(last) = self.faults.last_mut() {
+            last.ctx = Some(ctx);
+        }
+    }
+
+    /// A finite number, or a text or bool that is one.
+    pub fn number(&mut self, member: &str) -> Option<f64> {
+        let number = match self.need(member)? {
+            Value::Number(number) => number.as_f64(),
+            Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
+            Value::String(text) => match text.trim().parse::<f64>() {
+                Ok(number) => Some(number),
+                Err(_) => {
+                    self.fault("float_parsing", member, "Input should be a valid number, unable to parse string as a number");
+                    return None;
+                }
+            },
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                self.fault("float_type", member, "Input should be a valid number");
+                return None;
+            }
+        };
+        match number.filter(|number| number.is_finite()) {
+            Some(number) => Some(number),
+            None => {
+                self.fault("finite_number", member, "Input should be a finite number");
+                None
+            }
+        }
+    }
+
+    /// A bool, or a word or number for one.
+    pub fn flag(&mut self, member: &str) -> Option<bool> {
+        let read = match self.get(member)? {
+            Value::Bool(yes) => Some(*yes),
+            Value::Number(number) => match number.as_f64() {
+                Some(1.0) => Some(true),
+                Some(0.0) => Some(false),
+                _ => None,
+            },
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Some(true),
+                "false" | "no" | "off" | "0" => Some(false),
+                _ => None,
+            },
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                self.fault("bool_type", member, "Input should be a valid boolean");
+                return None;
+            }
+        };
+        if read.is_none() {
+            self.fault("bool_parsing", member, "Input should be a valid boolean, unable to interpret input");
+        }
+        read
+    }
+
+    /// An object.
+    pub fn object(&mut self, member: &str) -> Option<Map<String, Value>> {
+        match self.get(member)? {
+            Value::Object(members) => Some(members.clone()),
+            _ => {
+                self.fault("dict_type", member, "Input should be a valid dictionary");
+                None
+            }
+        }
+    }
+
+    /// Names of members that nobody reads.
+    pub fn strangers(&self, known: &[&str]) -> Vec<String> {
+        self.members.keys().filter(|key| !known.contains(&key.as_str())).cloned().collect()
+    }
+}
+
+/// A time as clients write it: text of several forms, or unix seconds.
+pub fn time(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::String(text) => Timestamp::parse(text),
+        Value::Number(number) => number.as_f64().and_then(Timestamp::from_unix_seconds),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,99 @@
+//! The HTTP contract: one file per resource, its router beside its handlers. Nothing here decides; a handler
+//! parses at the door, asks the pipeline or the store, and renders.
+
+mod actions;
+mod door;
+mod health;
+mod incidents;
+mod ingest;
+mod input;
+pub mod policies;
+mod plugins;
+pub mod problem;
+
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+
+use crate::clock::Clock;
+use crate::engine::PolicySet;
+use crate::metrics::Metrics;
+use crate::pipeline::ingest::Ingest;
+use crate::pipeline::worker::Running;
+use crate::plugin::Plugins;
+use crate::queue::Queue;
+use crate::store::Store;
+
+pub use problem::Problem;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    /// Where things are kept.
+    pub store: Store,
+    /// The door to the writer.
+    pub ingest: Ingest,
+    /// Whom to tell that an action is ready.
+    pub queue: Queue,
+    /// What runs actions.
+    pub plugins: Plugins,
+    /// The attempts running here.
+    pub running: Running,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What time it is.
+    pub clock: Clock,
+    /// The policies in force.
+    pub policies: Arc<RwLock<Arc<PolicySet>>>,
+    /// What requests may carry, and from whom.
+    pub limits: Limits,
+    /// When the server began.
+    pub started: Instant,
+    /// Set when it is ending.
+    pub ending: tokio_util::sync::CancellationToken,
+}
+
+/// What requests may carry, and who may send them.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of an ingest body.
+    pub ingest_body: usize,
+    /// Bytes of any other body.
+    pub json_body: usize,
+    /// Events of one request.
+    pub batch: usize,
+    /// Tags of one event.
+    pub tags: usize,
+    /// Characters of a tag's name.
+    pub tag_name: usize,
+    /// Characters of a tag's value.
+    pub tag_value: usize,
+    /// Time for a request's body.
+    pub body_timeout: std::time::Duration,
+    /// Names in `Host` that are ours.
+    pub hosts: Vec<String>,
+    /// Values of `Origin` that may write.
+    pub origins: Vec<String>,
+    /// Attempts of a new action.
+    pub max_attempts: i64,
+}
+
+/// All routes.
+pub fn router(api: Api) -> Router {
+    let body = DefaultBodyLimit::max(api.limits.ingest_body);
+    Router::new()
+        .merge(ingest::router())
+        .merge(policies::router())
+        .merge(actions::router())
+        .merge(incidents::router())
+        .merge(plugins::router())
+        .merge(health::router())
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(body)
+        .layer(middleware::from_fn_with_state(api.clone(), door::guard))
+        .with_state(api)
+}

@@ -1,0 +1,247 @@
+//! Policies over HTTP: made, read, changed, switched on and off, removed.
+
+pub mod files;
+mod read;
+
+use std::sync::PoisonError;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::Api;
+use super::input::{self, Fields};
+use super::problem::Problem;
+use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
+use crate::engine::Compiled;
+use crate::store::Change;
+
+pub use read::{Draft, Fault, draft};
+
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/policies", get(list).post(create))
+        .route("/api/v1/policies/severity/{severity}", get(by_severity))
+        .route("/api/v1/policies/{policy_name}", get(show).put(update).delete(remove))
+        .route("/api/v1/policies/{policy_name}/enable", put(enable))
+        .route("/api/v1/policies/{policy_name}/disable", put(disable))
+}
+
+/// A policy as clients see it.
+fn info(policy: &Policy, warnings: &[String]) -> Value {
+    let cel = Compiled::new(policy.clone()).map(|compiled| compiled.program.source().to_owned()).ok();
+    json!({
+        "name": policy.name,
+        "description": policy.description,
+        "severity": policy.severity,
+        "target": policy.target,
+        "enabled": policy.enabled,
+        "params": policy.params,
+        "auto_remediate": policy.mode == Mode::Auto,
+        "condition": policy.condition,
+        "action": policy.action,
+        "mode": policy.mode,
+        "guardrails": policy.guardrails,
+        "steps": [],
+        "cel": cel,
+        "version": policy.version,
+        "source": policy.source,
+        "warnings": warnings,
+        "created_at": policy.created_at,
+        "updated_at": policy.updated_at,
+    })
+}
+
+fn listing(policies: &[Policy]) -> Value {
+    let all: Map<String, Value> =
+        policies.iter().map(|policy| (policy.name.clone(), info(policy, &[]))).collect();
+    json!({
+        "ok": true,
+        "total": policies.len(),
+        "enabled_count": policies.iter().filter(|policy| policy.enabled).count(),
+        "policies": all,
+    })
+}
+
+async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+    let (policies, _) = api.store.policies().await?;
+    Ok(Json(listing(&policies)))
+}
+
+async fn by_severity(State(api): State<Api>, Path(severity): Path<String>) -> Result<Json<Value>, Problem> {
+    let Some(severity) = Severity::from_word(&severity) else {
+        return Err(Problem::bad("Invalid severity. Must be one of: info, warning, critical"));
+    };
+    let (mut policies, _) = api.store.policies().await?;
+    policies.retain(|policy| policy.severity == severity);
+    Ok(Json(listing(&policies)))
+}
+
+async fn find(api: &Api, name: &str) -> Result<Policy, Problem> {
+    let (policies, _) = api.store.policies().await?;
+    policies.into_iter().find(|policy| policy.name == name).ok_or_else(|| absent(name))
+}
+
+fn absent(name: &str) -> Problem {
+    Problem::missing(format!("Policy '{name}' not found"))
+}
+
+async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    Ok(Json(info(&find(&api, &name).await?, &[])))
+}
+
+async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+    if let input::Media::Lines = input::media(headers)? {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
+    }
+    let bytes = input::collect(body, api.limits.json_body, api.limits.body_timeout).await?;
+    input::parse(&bytes)
+}
+
+async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
+    let value = body(&api, &headers, sent).await?;
+    let draft = checked(&api, value).await?;
+    let name = draft.spec.name.clone();
+    let taken = || Problem::bad(format!("Policy '{name}' already exists"));
+    if find(&api, &name).await.is_ok() {
+        return Err(taken());
+    }
+    let change = Change::Add { spec: Box::new(draft.spec), enabled: draft.enabled, source: Source::Api };
+    match api.store.change_policies(&[change], "api", api.clock.now()).await {
+        Ok(_) => {}
+        Err(crate::store::Error::Conflict) => return Err(taken()),
+        Err(other) => return Err(other.into()),
+    }
+    let policy = find(&api, &name).await?;
+    Ok((StatusCode::CREATED, Json(info(&policy, &draft.warnings))).into_response())
+}
+
+/// Reads a whole policy, compiles it, and asks the plugin that would act whether it takes the parameters.
+async fn checked(api: &Api, value: Value) -> Result<Draft, Problem> {
+    // Compiling parses on a thread of its own and takes milliseconds.
+    let draft = tokio::task::spawn_blocking(move || draft(&value)).await;
+    let mut draft = draft.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check ended early"))??;
+    draft.warnings.extend(action_warning(api, &draft.spec)?);
+    Ok(draft)
+}
+
+/// An action nobody serves is worth a warning, wrong parameters are a fault.
+fn action_warning(api: &Api, spec: &Spec) -> Result<Option<String>, Problem> {
+    let route = match api.plugins.route(&spec.action, &spec.target) {
+        Ok(route) => route,
+        Err(wrong) => return Ok(Some(crate::pipeline::worker::refusal(&spec.action, &wrong))),
+    };
+    let params = Value::Object(spec.params.clone());
+    api.plugins.check_params(&route, &params).map_err(|problems| {
+        let faults = problems.into_iter().map(|problem| {
+            let mut loc = vec![json!("body"), json!("params")];
+            loc.extend(problem.pointer.split('/').filter(|part| !part.is_empty()).map(|part| json!(part)));
+            super::problem::Invalid::new("value_error", loc, problem.message, params.clone())
+        });
+        Problem::invalid(faults.collect())
+    })?;
+    Ok(None)
+}
+
+#[derive(Deserialize)]
+struct Replace {
+    #[serde(default)]
+    replace: Option<String>,
+}
+
+async fn update(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<Replace>,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Json<Value>, Problem> {
+    let value = body(&api, &headers, sent).await?;
+    let policy = find(&api, &name).await?;
+    let whole = query.replace.is_some_and(|word| ["true", "1", "yes", "on"].contains(&word.as_str()));
+    let (spec, enabled, warnings) = if whole {
+        let mut value = value;
+        if let Value::Object(members) = &mut value {
+            members.insert("name".to_owned(), json!(name));
+        }
+        let draft = checked(&api, value).await?;
+        (draft.spec, draft.enabled, draft.warnings)
+    } else {
+        patched(&policy, &value)?
+    };
+    let change = Change::Replace { spec: Box::new(spec), enabled, source: policy.source };
+    let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;
+    if touched == 0 {
+        return Err(absent(&name));
+    }
+    Ok(Json(info(&find(&api, &name).await?, &warnings)))
+}
+
+/// The policy with the members that this route may change.
+fn patched(policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), Problem> {
+    let mut fields = Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut spec = policy.spec.clone();
+    let mut warnings = Vec::new();
+    if let Some(text) = fields.text("description", 0..=4096, false) {
+        spec.description = text;
+    }
+    if let Some(severity) = read::severity(&mut fields) {
+        spec.severity = severity;
+    }
+    if let Some(target) = read::target(&mut fields) {
+        spec.target = target;
+    }
+    if let Some(params) = fields.object("params") {
+        spec.params = params;
+    }
+    if let Some(auto) = fields.flag("auto_remediate") {
+        spec.mode = if auto { Mode::Auto } else { Mode::Observe };
+    }
+    let enabled = fields.flag("enabled").unwrap_or(policy.enabled);
+    for (member, now) in [("condition", &spec.condition), ("action", &json!(spec.action))] {
+        if fields.get(member).is_some_and(|sent| sent != now) {
+            warnings.push(format!("`{member}` is not changed by this route; send the whole policy with ?replace=true"));
+        }
+    }
+    if fields.faults.is_empty() { Ok((spec, enabled, warnings)) } else { Err(Problem::invalid(fields.faults)) }
+}
+
+async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let change = Change::Remove { name: name.clone() };
+    let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;
+    if touched == 0 {
+        return Err(absent(&name));
+    }
+    Ok(Json(json!({"ok": true, "message": format!("Policy '{name}' deleted")})))
+}
+
+async fn enable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    switch(&api, &name, true).await
+}
+
+async fn disable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    switch(&api, &name, false).await
+}
+
+async fn switch(api: &Api, name: &str, enabled: bool) -> Result<Json<Value>, Problem> {
+    let policy = find(api, name).await?;
+    if policy.enabled != enabled {
+        let change = Change::Replace { spec: Box::new(policy.spec), enabled, source: policy.source };
+        api.store.change_policies(&[change], "api", api.clock.now()).await?;
+    }
+    let word = if enabled { "enabled" } else { "disabled" };
+    Ok(Json(json!({"ok": true, "message": format!("Policy '{name}' {word}")})))
+}
+
+impl Api {
+    /// The policies that the writer works with at this moment.
+    #[must_use]
+    pub fn in_force(&self) -> std::sync::Arc<crate::engine::PolicySet> {
+        std::sync::Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,236 @@
+//! A policy as authors write it, over HTTP or in a file, to a checked one.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::api::input::Fields;
+use crate::api::problem::{Invalid, Problem};
+use crate::cel::Program;
+use crate::domain::guardrails::Guardrails;
+use crate::domain::policy::{Mode, Pattern, Severity, Spec};
+use crate::engine::{Fault as ConditionFault, parse_condition};
+
+/// Members of a policy that are read.
+const MEMBERS: [&str; 14] = [
+    "name", "description", "severity", "target", "enabled", "auto_remediate", "mode", "condition", "action",
+    "params", "guardrails", "cooldown", "match_metric", "threshold",
+];
+/// Members whose meaning this version does not have yet: refused, never ignored.
+const NOT_YET: [&str; 3] = ["clear", "steps", "verify"];
+/// Guardrails whose meaning this version does not have yet.
+const RAILS_NOT_YET: [&str; 11] = [
+    "blast_radius", "storm", "breaker", "ramp", "opposites", "settle", "verdict", "verify", "max_concurrent",
+    "failure_domain", "mass_failure",
+];
+const RAILS: [&str; 5] = ["for", "cooldown", "max_actions", "window", "max_event_age"];
+/// The longest duration a guardrail may have: 30 days.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// A policy that may be stored.
+#[derive(Debug)]
+pub struct Draft {
+    /// What it says.
+    pub spec: Spec,
+    /// Whether it is in force at once.
+    pub enabled: bool,
+    /// What its author should know.
+    pub warnings: Vec<String>,
+}
+
+/// Why it may not.
+pub type Fault = Problem;
+
+/// Reads and checks a whole policy. It takes milliseconds where there is CEL to compile.
+pub fn draft(value: &Value) -> Result<Draft, Fault> {
+    let mut fields = Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut warnings = Vec::new();
+    let name = fields.text("name", 1..=255, true);
+    if name.as_deref().is_some_and(|name| name.contains('/') || name.chars().any(char::is_control)) {
+        fields.fault("value_error", "name", "Value error, a policy's name holds no slash and no control characters");
+    }
+    let description = fields.text("description", 0..=4096, false).unwrap_or_default();
+    let severity = severity(&mut fields).unwrap_or_default();
+    let target = target(&mut fields).unwrap_or_else(|| "all".to_owned());
+    let enabled = fields.flag("enabled").unwrap_or(true);
+    let mode = mode(&mut fields);
+    let action = fields.text("action", 1..=255, true);
+    let params = fields.object("params").unwrap_or_default();
+    let guardrails = guardrails(&mut fields, &params);
+    for member in NOT_YET {
+        if fields.get(member).is_some() {
+            fields.fault("not_supported_yet", member, format!("`{member}` is not supported yet"));
+        }
+    }
+    for stranger in fields.strangers(&MEMBERS).into_iter().filter(|name| !NOT_YET.contains(&name.as_str())) {
+        warnings.push(format!("unknown member `{stranger}` is ignored"));
+    }
+    let condition = condition(&mut fields, &mut warnings)?;
+    match (name, action, condition) {
+        (Some(name), Some(action), Some(condition)) if fields.faults.is_empty() => Ok(Draft {
+            spec: Spec { name, description, severity, target, mode, condition, action, params, guardrails },
+            enabled,
+            warnings,
+        }),
+        _ => Err(Problem::invalid(fields.faults)),
+    }
+}
+
+pub(super) fn severity(fields: &mut Fields<'_>) -> Option<Severity> {
+    let word = fields.text("severity", 1..=32, false)?;
+    let severity = Severity::from_word(&word);
+    if severity.is_none() {
+        fields.fault("value_error", "severity", "Value error, severity is one of info, warning, critical");
+    }
+    severity
+}
+
+pub(super) fn target(fields: &mut Fields<'_>) -> Option<String> {
+    let text = fields.text("target", 1..=255, false)?;
+    match Pattern::new(&text) {
+        Ok(_) => Some(text),
+        Err(why) => {
+            fields.fault("value_error", "target", format!("Value error, the target pattern can't be used: {why}"));
+            None
+        }
+    }
+}
+
+fn mode(fields: &mut Fields<'_>) -> Mode {
+    let auto = fields.flag("auto_remediate");
+    let word = fields.text("mode", 1..=32, false);
+    match word.as_deref() {
+        Some("auto") => Mode::Auto,
+        Some("observe") => Mode::Observe,
+        Some("approve") => {
+            fields.fault("not_supported_yet", "mode", "`approve` is not supported yet; use observe or auto");
+            Mode::Observe
+        }
+        Some(_) => {
+            fields.fault("value_error", "mode", "Value error, mode is observe or auto");
+            Mode::Observe
+        }
+        None if auto == Some(true) => Mode::Auto,
+        None => Mode::Observe,
+    }
+}
+
+fn guardrails(fields: &mut Fields<'_>, params: &Map<String, Value>) -> Guardrails {
+    let mut rails = Guardrails::default();
+    // The seed's two places for a cooldown, in seconds; the guardrail proper wins.
+    for seconds in [params.get("cooldown_seconds"), fields.get("cooldown")].into_iter().flatten() {
+        match duration(seconds) {
+            Some(cooldown) => rails.cooldown = cooldown,
+            None => fields.fault("value_error", "cooldown", "Value error, a cooldown is a number of seconds, at most 30 days"),
+        }
+    }
+    let Some(given) = fields.object("guardrails") else { return rails };
+    for (name, value) in &given {
+        let mut loc = fields.at("guardrails");
+        loc.push(json!(name));
+        let mut wrong = |kind, msg: String| fields.faults.push(Invalid::new(kind, loc.clone(), msg, value.clone()));
+        if RAILS_NOT_YET.contains(&name.as_str()) {
+            wrong("not_supported_yet", format!("`{name}` is not supported yet"));
+        } else if !RAILS.contains(&name.as_str()) {
+            wrong("extra_forbidden", format!("unknown guardrail `{name}`; known are {}", RAILS.join(", ")));
+        } else if name == "max_actions" {
+            match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
+                Some(count) => rails.max_actions = count,
+                None => wrong("int_parsing", "max_actions is a whole number, 0 for none".to_owned()),
+            }
+        } else {
+            match duration(value) {
+                Some(time) => *rail(&mut rails, name) = time,
+                None => wrong("value_error", format!("{name} is a duration like \"10m\", at most 30 days")),
+            }
+        }
+    }
+    rails
+}
+
+fn rail<'a>(rails: &'a mut Guardrails, name: &str) -> &'a mut Duration {
+    match name {
+        "for" => &mut rails.hold,
+        "cooldown" => &mut rails.cooldown,
+        "window" => &mut rails.window,
+        _ => &mut rails.max_event_age,
+    }
+}
+
+/// `"10m"`, or seconds.
+fn duration(value: &Value) -> Option<Duration> {
+    #[derive(serde::Deserialize)]
+    struct Text(#[serde(with = "humantime_serde")] Duration);
+    let duration = match value {
+        Value::Number(seconds) => Duration::try_from_secs_f64(seconds.as_f64()?).ok()?,
+        Value::String(text) => match text.trim().parse::<f64>() {
+            Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+            Err(_) => serde_json::from_value::<Text>(json!(text)).ok()?.0,
+        },
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    (duration <= LONGEST).then_some(duration)
+}
+
+/// The condition, compiled to see whether it can be; typed faults are 400, the rest 422.
+fn condition(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<Option<Value>, Problem> {
+    let given = match (fields.get("condition"), fields.get("match_metric")) {
+        (Some(condition), _) => condition.clone(),
+        // The seed's second dialect.
+        (None, Some(metric)) => {
+            json!({"type": "metric_exceeds", "metric": metric, "threshold": fields.get("threshold")})
+        }
+        (None, None) => {
+            fields.need("condition");
+            return Ok(None);
+        }
+    };
+    if !given.is_object() {
+        fields.fault("dict_type", "condition", "Input should be a valid dictionary");
+        return Ok(None);
+    }
+    let invalid = |why: String| Problem::bad(format!("Invalid condition configuration: {why}"));
+    match parse_condition(&given).and_then(|parsed| Program::from_condition(&parsed).map_err(ConditionFault::Compile)) {
+        Ok(program) => {
+            if program.reads().is_empty() && !is_empty_list(&given) {
+                let msg = "Value error, the condition reads no metric, so nothing would ever evaluate it";
+                fields.fault("value_error", "condition", msg);
+                return Ok(None);
+            }
+            if is_empty_list(&given) {
+                warnings.push("the condition is an empty list: it is never met".to_owned());
+            }
+            Ok(Some(given))
+        }
+        Err(ConditionFault::Typed(why)) => Err(invalid(why)),
+        Err(ConditionFault::Unknown(path)) => {
+            let mut loc = fields.at("condition");
+            loc.extend(path.iter().map(|part| part.parse::<u64>().map_or_else(|_| json!(part), |at| json!(at))));
+            let msg = format!("`{}` is no member of this condition", path.last().map_or("", String::as_str));
+            fields.faults.push(Invalid::new("extra_forbidden", loc, msg, given));
+            Ok(None)
+        }
+        Err(ConditionFault::Compile(errors)) if !holds_cel(&given) => Err(invalid(errors.to_string())),
+        Err(ConditionFault::Compile(errors)) => {
+            for error in errors.0 {
+                let mut loc = fields.at("condition");
+                for at in &error.path {
+                    loc.extend([json!("conditions"), json!(at)]);
+                }
+                loc.push(json!("expression"));
+                let ctx = json!({"line": error.line, "column": error.column});
+                fields.faults.push(Invalid::new("cel_invalid", loc, error.message, given.clone()).ctx(ctx));
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn is_empty_list(condition: &Value) -> bool {
+    condition.get("conditions").and_then(Value::as_array).is_some_and(Vec::is_empty)
+}
+
+fn holds_cel(condition: &Value) -> bool {
+    condition.get("type").and_then(Value::as_str) == Some("cel")
+        || condition.get("conditions").and_then(Value::as_array).is_some_and(|list| list.iter().any(holds_cel))
+}

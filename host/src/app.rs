@@ -1,0 +1,283 @@
+//! The whole system in one process: [`App::new`] opens what it stands on, [`App::serve`] runs every task and
+//! ends them in order.
+
+mod listen;
+mod lock;
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Api};
+use crate::api::policies::files;
+use crate::clock::Clock;
+use crate::config::{Config, DatabasePlace, Durability};
+use crate::engine;
+use crate::metrics::Metrics;
+use crate::pipeline::execute::Retry;
+use crate::pipeline::ingest::{Arrivals, Ingest, Parts as WriterParts, Writer};
+use crate::pipeline::sweep::{self, Pace};
+use crate::pipeline::tenure::Tenures;
+use crate::pipeline::worker::{self, Parts, Running};
+use crate::plugin::{self, Compiler, Plugins, Setup};
+use crate::queue::{self, Queue};
+use crate::store::{self, Limits as Keep, Location, Store};
+
+/// Why the system does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory can't be used.
+    #[error("the data directory {}: {why}", .dir.display())]
+    DataDir {
+        /// Which one.
+        dir: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The database can't be used.
+    #[error("the database can't be used: {0}")]
+    Store(#[from] store::Error),
+    /// Redis is set but its URL can't be.
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+    /// The plugin host can't begin.
+    #[error("the plugins can't be opened: {0}")]
+    Plugins(#[from] plugin::Error),
+    /// A policy file can't be read.
+    #[error("the policies can't be read: {0}")]
+    Policies(#[from] files::Error),
+    /// The metrics can't be registered.
+    #[error("the metrics can't be made: {0}")]
+    Metrics(String),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {why}")]
+    Listen {
+        /// Which one.
+        address: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Everything that is open.
+pub struct App {
+    config: Config,
+    clock: Clock,
+    store: Store,
+    api: Api,
+    arrivals: Arrivals,
+    writer: Writer,
+    parts: Parts,
+    // Held for as long as the process lives.
+    _lock: lock::Lock,
+}
+
+/// The database that the settings name.
+#[must_use]
+pub fn location(config: &Config) -> Location {
+    match &config.database.place {
+        DatabasePlace::Sqlite(file) => Location::Sqlite(file.clone()),
+        DatabasePlace::Postgres(url) => Location::Postgres(url.expose().to_owned()),
+    }
+}
+
+/// Opens the database and brings it to this version's form.
+pub async fn migrated(config: &Config, clock: &Clock) -> Result<(Store, String), Error> {
+    let durability = match config.database.durability {
+        Durability::Sync => store::Durability::Sync,
+        Durability::Process => store::Durability::Process,
+    };
+    let store = Store::open(location(config), durability, config.database.max_connections).await?;
+    let installation = store.migrate(&clock.id()).await?;
+    Ok((store, installation))
+}
+
+impl App {
+    /// Opens the data directory, the database, the queue and the plugins, and reads the policy files.
+    pub async fn new(config: Config, clock: Clock) -> Result<Self, Error> {
+        let lock = lock::take(&config.server.data_dir)?;
+        let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
+        let (store, installation) = migrated(&config, &clock).await?;
+        let queue = match &config.redis.url {
+            None => Queue::embedded(),
+            Some(url) => Queue::Redis(queue::Hints::new(url.expose(), &installation)?),
+        };
+        let plugins = open_plugins(&config).await?;
+        let synced = files::sync(&store, &clock, &config.policies.paths).await?;
+        for error in &synced.errors {
+            tracing::error!(error, "a policy was skipped");
+        }
+        let policies = Arc::new(RwLock::default());
+        let (ingest, arrivals) = Ingest::new();
+        let running = Running::default();
+        let writer = Writer::new(WriterParts {
+            store: store.clone(),
+            queue: queue.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: clock.clone(),
+            limits: engine::Limits { lookback: config.policies.lookback },
+            tick: config.policies.tick,
+            max_attempts: i64::from(config.retry.max_attempts),
+            policies: Arc::clone(&policies),
+        });
+        let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
+        let api = Api {
+            store: store.clone(),
+            ingest,
+            queue,
+            plugins,
+            running,
+            metrics,
+            clock: clock.clone(),
+            policies,
+            limits: limits(&config),
+            started: Instant::now(),
+            ending: CancellationToken::new(),
+        };
+        Ok(Self { config, clock, store, api, arrivals, writer, parts, _lock: lock })
+    }
+
+    /// Serves until `shutdown`, then ends in order: no new claims and a red readiness first, the attempts
+    /// next, then the connections, then the writer, and last the lease.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
+        let Self { config, api, arrivals, writer, parts, store, .. } = self;
+        let (stop_claims, stop_accepting, stop) = (api.ending.clone(), CancellationToken::new(), CancellationToken::new());
+        let tenures = Arc::clone(&parts.tenures);
+        let mut background = JoinSet::new();
+        let beats = (Arc::clone(&tenures), stop.clone());
+        background.spawn(async move { beats.0.run(beats.1).await });
+        let hints = (parts.queue.clone(), stop.clone());
+        background.spawn(async move { hints.0.run(hints.1).await });
+        let watch = (parts.plugins.clone(), stop.clone());
+        background.spawn(async move { watch.0.watch(watch.1).await });
+        background.spawn(sweep::run(parts.clone(), pace(&config), stop.clone()));
+        background.spawn(count_plugins(parts.clone(), stop.clone()));
+        let mut workers = JoinSet::new();
+        workers.spawn(worker::run(parts, stop_claims.clone()));
+        let mut writing = JoinSet::new();
+        let stop_writing = CancellationToken::new();
+        writing.spawn(writer.run(arrivals, stop_writing.clone()));
+        let mut front = JoinSet::new();
+        let bounds = listen::Bounds {
+            connections: config.server.max_connections,
+            header_timeout: config.server.header_timeout,
+        };
+        front.spawn(listen::run(listener, api::router(api), bounds, stop_accepting.clone()));
+        shutdown.cancelled().await;
+        tracing::info!("Ending: no new claims, running attempts finish");
+        stop_claims.cancel();
+        join(&mut workers, config.server.drain_timeout + Duration::from_secs(15), "workers").await;
+        stop_accepting.cancel();
+        join(&mut front, Duration::from_secs(10), "connections").await;
+        stop_writing.cancel();
+        join(&mut writing, Duration::from_secs(10), "writer").await;
+        tenures.leave().await;
+        stop.cancel();
+        join(&mut background, Duration::from_secs(5), "background").await;
+        store.close().await;
+        tracing::info!("Ended");
+        Ok(())
+    }
+
+    /// The clock that everything here asks.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+async fn join(tasks: &mut JoinSet<()>, patience: Duration, what: &str) {
+    let all = async {
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(wrong) = ended {
+                tracing::error!(task = what, error = %wrong, "a task ended badly");
+            }
+        }
+    };
+    if tokio::time::timeout(patience, all).await.is_err() {
+        tracing::error!(task = what, "a task did not end in time and is left behind");
+        tasks.abort_all();
+    }
+}
+
+async fn open_plugins(config: &Config) -> Result<Plugins, Error> {
+    let compiler = std::env::current_exe().map_err(|why| Error::DataDir {
+        dir: config.server.data_dir.clone(),
+        why: format!("this program's own file can't be found, so no plugin can be compiled: {why}"),
+    })?;
+    let setup = Setup {
+        data_dir: &config.server.data_dir,
+        compiler: Compiler::Child(compiler),
+        now: || Clock::System.now().micros(),
+        env: &crate::config::environment,
+    };
+    Ok(Plugins::open(config.plugins.clone(), setup).await?)
+}
+
+fn parts(
+    config: &Config,
+    clock: &Clock,
+    (store, queue, plugins): (&Store, &Queue, &Plugins),
+    (metrics, running): (&Arc<Metrics>, &Running),
+) -> Parts {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let tenures =
+        Tenures::new(store.clone(), clock.clone(), name, config.queue.lease, config.queue.heartbeat);
+    Parts {
+        store: store.clone(),
+        queue: queue.clone(),
+        plugins: plugins.clone(),
+        metrics: Arc::clone(metrics),
+        clock: clock.clone(),
+        tenures: Arc::new(tenures),
+        running: running.clone(),
+        retry: Retry {
+            base: config.retry.base_delay,
+            longest: config.retry.max_delay,
+            backoff: config.retry.backoff,
+        },
+        capacity: config.queue.workers,
+        patience: config.queue.sweep,
+        drain: config.server.drain_timeout,
+    }
+}
+
+fn pace(config: &Config) -> Pace {
+    Pace {
+        every: config.queue.sweep,
+        silence: config.queue.lease + config.queue.grace,
+        keep: Keep { samples: config.retention.samples, keys: Duration::from_secs(86_400), bytes: config.retention.size },
+    }
+}
+
+fn limits(config: &Config) -> api::Limits {
+    api::Limits {
+        ingest_body: config.limits.ingest_body,
+        json_body: config.limits.json_body,
+        batch: config.limits.batch,
+        tags: config.limits.tags,
+        tag_name: config.limits.tag_name,
+        tag_value: config.limits.tag_value,
+        body_timeout: config.server.body_timeout,
+        hosts: config.server.allowed_hosts.clone(),
+        origins: config.server.allowed_origins.clone(),
+        max_attempts: i64::from(config.retry.max_attempts),
+    }
+}
+
+/// Carries the plugin host's own counts into the metrics.
+async fn count_plugins(parts: Parts, stop: CancellationToken) {
+    let mut errors = 0;
+    while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
+        let counters = parts.plugins.counters();
+        parts.metrics.plugins(counters.loads, counters.refused);
+        for _ in errors..parts.queue.errors() {
+            parts.metrics.queue_hint_error();
+        }
+        errors = parts.queue.errors();
+    }
+}
