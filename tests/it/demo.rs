@@ -100,3 +100,19 @@ fn the_demo_s_supervisor_answers_as_supervisord_does() {
         settle(&ours);
     }
 }
+
+#[test]
+fn the_demo_heals_what_it_breaks() {
+    let home = temp_dir();
+    let log = home.path().join("demo.log");
+    let launch = Launch::new(Vigil::binary()).args(["demo", "--once"]).env("NO_COLOR", "1").log(&log);
+    let mut demo = launch.spawn();
+    let status = demo.wait(Duration::from_mins(1));
+    let text = demo.tail();
+    assert!(status.is_some_and(|status| status.success()), "{status:?}: {text}");
+    for expected in
+        ["broken", "opened: checkout-spins", "calls supervisor.stopProcess", "healed", "Why?", "audit"]
+    {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+}
