@@ -1,8 +1,10 @@
 //! The integration tests: real servers, both databases, the binary itself.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod demo;
 mod faults;
 mod main_job;
+mod readme;
 mod stage;
 mod support;
 
