@@ -73,7 +73,7 @@ fn every_command_of_the_readme_works() {
     child.stdout.take().expect("its output").read_to_string(&mut output).expect("text");
     let status = child.wait().expect("an end");
     assert!(status.success(), "{status}\n{script}\n{output}");
-    for word in ["healed", "\"status\":\"completed\"", "checkout-spins", "decided to act", "[connections]"] {
+    for word in ["healed", "\"status\":\"completed\"", "checkout-spins", "decided to act", "[queue]"] {
         assert!(output.contains(word), "the output lacks {word}:\n{output}");
     }
 }
