@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CHECKOUT, Tether};
@@ -28,10 +29,15 @@ pub(super) fn service() -> Result<(), Error> {
     })
 }
 
-/// The fault: an endless loop, on two processors where there are two, so that it shows on a busy machine as well.
+/// The fault: an endless loop. On two processors, since the rest of the machine is not ours; in many threads, so that
+/// it gets its share of them, and shows, on a busy machine as well.
 fn spin() {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    for _ in 0..processors.min(2) {
+    if let Ok(allowed) = sched_getaffinity(None) {
+        let mut two = CpuSet::new();
+        (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(2).for_each(|cpu| two.set(cpu));
+        let _ = sched_setaffinity(None, &two);
+    }
+    for _ in 0..16 {
         std::thread::spawn(|| {
             let mut number = 0_u64;
             loop {

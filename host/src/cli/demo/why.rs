@@ -25,7 +25,7 @@ pub(super) fn lines(why: &Value) -> Vec<String> {
     for action in list(why, "actions") {
         for attempt in list(action, "attempts") {
             lines.push(attempt_line(attempt));
-            lines.extend(list(attempt, "calls").map(call_line));
+            lines.extend(calls(attempt));
         }
     }
     for entry in list(why, "audit") {
@@ -44,6 +44,20 @@ fn attempt_line(attempt: &Value) -> String {
     let message = text(attempt, "message");
     let colon = if message.is_empty() { "" } else { ": " };
     format!("attempt   {number} by plugin {plugin}: {}{colon}{message}", text(attempt, "outcome"))
+}
+
+/// The calls of an attempt; a plugin that waits asks the same many times, which is told once.
+fn calls(attempt: &Value) -> Vec<String> {
+    let mut told: Vec<(String, usize)> = Vec::new();
+    for line in list(attempt, "calls").map(call_line) {
+        match told.last_mut() {
+            Some((last, times)) if *last == line => *times += 1,
+            _ => told.push((line, 1)),
+        }
+    }
+    let times =
+        |(line, times): (String, usize)| if times == 1 { line } else { format!("{line}, {times} times") };
+    told.into_iter().map(times).collect()
 }
 
 fn call_line(call: &Value) -> String {
@@ -68,8 +82,10 @@ mod tests {
             "decisions": [{"decision": "act", "reason": null, "times": 1},
                 {"decision": "suppress", "reason": "incident_open", "times": 3}],
             "actions": [{"id": 1, "attempts": [{"attempt": 1, "plugin": "supervisor", "outcome": "completed",
-                "message": "checkout restarted", "calls": [{"method": "POST", "path": "/RPC2",
-                "connection": "demo", "status": 200}]}]}],
+                "message": "checkout restarted", "calls": [
+                {"method": "GET", "path": "/x", "connection": "demo", "status": 200},
+                {"method": "POST", "path": "/RPC2", "connection": "demo", "status": 200},
+                {"method": "POST", "path": "/RPC2", "connection": "demo", "status": 200}]}]}],
             "audit": [{"actor": "policy:x", "verb": "created", "object": "action", "object_id": "1"}],
         });
         assert_eq!(
@@ -79,7 +95,8 @@ mod tests {
                 "decision  act",
                 "decision  suppress, incident_open, 3 times",
                 "attempt   1 by plugin supervisor: completed: checkout restarted",
-                "  call    POST /RPC2 on demo: 200",
+                "  call    GET /x on demo: 200",
+                "  call    POST /RPC2 on demo: 200, 2 times",
                 "audit     policy:x: created action 1",
             ]
         );
