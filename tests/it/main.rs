@@ -1,9 +1,15 @@
 //! The integration tests: real servers, both databases, the binary itself.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod bad_input;
 mod demo;
 mod faults;
+mod hostile;
+mod hot_reload;
+mod house;
 mod main_job;
+mod policies_http;
+mod pulse;
 mod readme;
 mod stage;
 mod support;
