@@ -3,9 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod attempts;
-#[path = "../fixtures/hostile/mod.rs"]
-#[expect(clippy::expect_used, unreachable_pub, reason = "the fixtures are shared with the host's own tests")]
-pub(crate) mod fixtures;
+pub(crate) use crate::hostile_fixtures as fixtures;
 mod refused;
 mod speed;
 

@@ -8,6 +8,7 @@ mod hostile;
 mod hot_reload;
 mod house;
 mod main_job;
+mod migrate;
 mod policies_http;
 mod pulse;
 mod readme;
