@@ -99,8 +99,14 @@ impl Params {
     pub(super) fn new(query: Option<String>) -> Self {
         let query = query.unwrap_or_default();
         let url = reqwest::Url::parse(&format!("http://localhost/?{query}"));
-        let pairs = url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
-        Self { pairs, faults: Vec::new() }
+        let pairs: Vec<(String, String)> = url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
+        // No database keeps a NUL, and not every one takes it as a value to compare with.
+        let nul = pairs.iter().filter(|(_, value)| value.contains('\0')).map(|(name, value)| {
+            let loc = vec![json!("query"), json!(name)];
+            Invalid::new("value_error", loc, "Value error, a text must not hold NUL", json!(value))
+        });
+        let faults = nul.collect();
+        Self { pairs, faults }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {

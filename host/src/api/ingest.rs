@@ -105,7 +105,8 @@ fn lines_of(bytes: &[u8]) -> Result<Vec<Value>, Problem> {
     bytes
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.iter().all(u8::is_ascii_whitespace))
-        .map(input::parse)
+        .enumerate()
+        .map(|(at, line)| input::parse(line).map_err(|problem| problem.of_item(at)))
         .collect()
 }
 

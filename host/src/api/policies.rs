@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::Api;
 use super::input::{self, Fields};
@@ -57,29 +57,40 @@ fn info(policy: &Policy, warnings: &[String]) -> Value {
     })
 }
 
-fn listing(policies: &[Policy]) -> Value {
-    let all: Map<String, Value> =
-        policies.iter().map(|policy| (policy.name.clone(), info(policy, &[]))).collect();
-    json!({
-        "ok": true,
-        "total": policies.len(),
-        "enabled_count": policies.iter().filter(|policy| policy.enabled).count(),
-        "policies": all,
-    })
+/// Policies under their names, in the order of registration: a map of ours, since JSON's own sorts.
+struct Listing(Vec<Policy>);
+
+impl Serialize for Listing {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|policy| (&policy.name, info(policy, &[]))))
+    }
 }
 
-async fn list(State(api): State<Api>) -> Result<Json<Value>, Problem> {
+#[derive(Serialize)]
+struct Listed {
+    ok: bool,
+    total: usize,
+    enabled_count: usize,
+    policies: Listing,
+}
+
+fn listing(policies: Vec<Policy>) -> Json<Listed> {
+    let enabled_count = policies.iter().filter(|policy| policy.enabled).count();
+    Json(Listed { ok: true, total: policies.len(), enabled_count, policies: Listing(policies) })
+}
+
+async fn list(State(api): State<Api>) -> Result<Json<Listed>, Problem> {
     let (policies, _) = api.store.policies().await?;
-    Ok(Json(listing(&policies)))
+    Ok(listing(policies))
 }
 
-async fn by_severity(State(api): State<Api>, Path(severity): Path<String>) -> Result<Json<Value>, Problem> {
+async fn by_severity(State(api): State<Api>, Path(severity): Path<String>) -> Result<Json<Listed>, Problem> {
     let Some(severity) = Severity::from_word(&severity) else {
         return Err(Problem::bad("Invalid severity. Must be one of: info, warning, critical"));
     };
     let (mut policies, _) = api.store.policies().await?;
     policies.retain(|policy| policy.severity == severity);
-    Ok(Json(listing(&policies)))
+    Ok(listing(policies))
 }
 
 async fn find(api: &Api, name: &str) -> Result<Policy, Problem> {
@@ -212,6 +223,8 @@ fn patched(policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), 
 }
 
 async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    // A name that no policy can have, such as one with a NUL, never reaches the database.
+    find(&api, &name).await?;
     let change = Change::Remove { name: name.clone() };
     let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;
     if touched == 0 {

@@ -63,6 +63,17 @@ impl Problem {
         }
     }
 
+    /// The faults of one item of a list: its position stands after `body` in their places.
+    #[must_use]
+    pub fn of_item(mut self, at: usize) -> Self {
+        for fault in self.detail.as_array_mut().into_iter().flatten() {
+            if let Some(loc) = fault["loc"].as_array_mut() {
+                loc.insert(1.min(loc.len()), json!(at));
+            }
+        }
+        self
+    }
+
     /// Come back in so many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
