@@ -139,7 +139,7 @@ fn expressions() -> Vec<(&'static str, String)> {
         ("an unknown name", "cpu > 90.0".into()),
         ("an unknown function", "system(\"m\") > 1.0".into()),
         ("a number", "last(\"m\")".into()),
-        ("int and double", "last(\"m\") > 90".into()),
+        ("text and double", "last(\"m\") > \"90\"".into()),
         ("an assignment", "last(\"m\") = 1.0".into()),
         ("a script", "'; DROP TABLE policy; --".into()),
         ("a reading of any name", "metric.value > 90.0".into()),

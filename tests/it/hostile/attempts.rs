@@ -12,7 +12,8 @@ const GROWTH: u64 = 192 << 20;
 const LOG_BYTES: usize = 64 << 10;
 
 /// Fixtures that are served, those included that behave.
-pub(super) const NAMES: [&str; 13] = [
+pub(super) const NAMES: [&str; 14] = [
+    "charge-unsafe",
     "connection-denied",
     "execute-loops",
     "execute-traps",
@@ -29,7 +30,8 @@ pub(super) const NAMES: [&str; 13] = [
 ];
 
 /// How an attempt must end, and a part of what is said about it.
-const CASES: [(&str, &[&str], &str); 9] = [
+const CASES: [(&str, &[&str], &str); 10] = [
+    ("charge-unsafe", &["denied"], "the host refused"),
     ("execute-loops", &["deadline", "limit"], "the plugin "),
     ("sleeps", &["deadline"], "did not end in time"),
     ("execute-traps", &["trap"], "the plugin crashed: "),
@@ -130,7 +132,7 @@ fn what_is_not_granted_is_out_of_reach() {
     let granted = |more: &str| {
         let connection = format!(
             "[retry]\nmax_attempts = 1\n[plugins]\nhost_calls = 20000\n{more}\n\
-             [connections.bank]\nurl = \"http://{}\"\nallow = [{{ method = \"GET\", path = \"/**\" }}]\n",
+             [connections.bank]\nurl = \"http://{}\"\nallow = [\"GET /**\", \"GET /\"]\n",
             bank.address()
         );
         Options::default().config(connection)

@@ -135,10 +135,7 @@ fn a_bad_entry_is_skipped_and_named() {
             "rails",
             "{name: rails, guardrails: {cooldwon: 5m}, condition: {type: metric_exceeds, metric: m, threshold: 1}, action: restart}",
         ),
-        (
-            "nan",
-            "{name: nan, condition: {type: metric_exceeds, metric: m, threshold: .nan}, action: restart}",
-        ),
+        ("nan", "{name: nan, condition: {type: metric_exceeds, metric: m, threshold: nan}, action: restart}"),
         ("a/b", "{name: a/b, condition: {type: metric_exceeds, metric: m, threshold: 1}, action: restart}"),
         (
             "expression",
@@ -191,23 +188,23 @@ fn a_restart_brings_files_and_database_together() {
             .collect();
         fs::write(&file, format!("policies:\n{lines}")).unwrap();
     };
-    write(&[("kept", 1), ("changed", 1), ("gone", 1), ("off", 1)]);
+    write(&[("kept", 1), ("changed", 1), ("gone", 1), ("muted", 1)]);
     let mut vigil = Vigil::start(settings(&[&file]));
     make(&vigil, "by-hand", json!({}));
-    put(&vigil, "/api/v1/policies/off/disable", &json!({})).expect(200);
-    write(&[("kept", 1), ("changed", 2), ("off", 1), ("new", 1), ("by-hand", 7)]);
+    put(&vigil, "/api/v1/policies/muted/disable", &json!({})).expect(200);
+    write(&[("kept", 1), ("changed", 2), ("muted", 1), ("new", 1), ("by-hand", 7)]);
     vigil.restart();
     let listing = vigil.get_json("/api/v1/policies");
     let of = |name: &str, member: &str| listing["policies"][name][member].clone();
     let names: Vec<&String> = listing["policies"].as_object().unwrap().keys().collect();
-    assert_eq!(names, ["by-hand", "changed", "kept", "new", "off"], "{listing}");
+    assert_eq!(names, ["by-hand", "changed", "kept", "muted", "new"], "{listing}");
     assert_eq!(of("changed", "condition")["threshold"], 2, "changed in the file");
     assert_eq!(
         (of("kept", "version"), of("changed", "version")),
         (json!(1), json!(2)),
         "only changes are versions"
     );
-    assert_eq!(of("off", "enabled"), json!(false), "switched off by hand, it stays off");
+    assert_eq!(of("muted", "enabled"), json!(false), "switched off by hand, it stays off");
     assert_eq!(
         (of("by-hand", "source"), of("by-hand", "action")),
         (json!("api"), json!("restart")),
@@ -230,6 +227,7 @@ fn a_file_that_cannot_be_read_stops_the_start() {
     for (name, text) in [
         ("no YAML", "policies: [".to_owned()),
         ("no list", "policies: 7".to_owned()),
+        ("no number", "policies: [.nan]".to_owned()),
         ("aliases of aliases", format!("{laughs}policies: *a11\n")),
         ("deep", format!("policies: {}", "[".repeat(100_000))),
         ("many", format!("policies: [{}]", "1,".repeat(10_001))),
