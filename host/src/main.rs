@@ -22,7 +22,8 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Migrate(settings) => cli::migrate::run(&settings.load()?),
         Command::Config(command) => cli::config::run(command),
         Command::Demo(options) => cli::demo::run(&options),
-        Command::DemoService => cli::demo::service(),
+        Command::DemoService(options) => cli::demo::service(&options),
+        Command::Tethered(options) => cli::demo::tethered(&options),
         Command::CompileComponent(_) => Ok(()),
     }
 }

@@ -132,9 +132,8 @@ pub(super) fn for_each_child<'e>(expr: &'e IdedExpr, mut visit: impl FnMut(&'e I
                 }
             }
         }
-        // Only made by expanded macros, and none are.
-        Expr::Comprehension(_) => {}
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+        // Comprehensions are only made by expanded macros, and none are.
+        Expr::Comprehension(_) | Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
     }
 }
 
@@ -142,11 +141,10 @@ fn is_name(function: &str) -> bool {
     function.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && !is_infix(function)
 }
 
+/// Operators with a left operand are spelled with a hole for it: `_+_`, `_[_]`, `_?_:_`; `in` alone is `@in`.
 fn is_infix(function: &str) -> bool {
-    function.starts_with('_') && function.contains("_") && function.len() > 1 && {
-        // `_+_`, `_[_]`, `_?_:_`: operators are spelled with holes for their operands.
-        function.as_bytes().get(1).is_some_and(|b| !b.is_ascii_alphanumeric() && *b != b'_')
-    } || function == "@in"
+    let sign = function.strip_prefix('_').and_then(|rest| rest.chars().next());
+    function == "@in" || sign.is_some_and(|c| !c.is_ascii_alphanumeric() && c != '_')
 }
 
 /// The parser's first complaint, in words for people.

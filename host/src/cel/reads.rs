@@ -20,7 +20,7 @@ pub struct Read {
 pub(super) const SERIES_FUNCTIONS: [&str; 4] = ["last", "highest", "lowest", "absent"];
 
 /// A series function's arguments, or which of them is wrong and how.
-pub(super) fn read_of<'e>(call: &'e CallExpr) -> Result<Read, (Option<&'e IdedExpr>, String)> {
+pub(super) fn read_of(call: &CallExpr) -> Result<Read, (Option<&IdedExpr>, String)> {
     let function = &call.func_name;
     let usage = format!("write {function}(\"metric\") or {function}(\"metric\", {{\"tag\": \"value\"}})");
     let (name, tags) = match call.args.as_slice() {

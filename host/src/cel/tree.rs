@@ -30,9 +30,7 @@ pub(super) enum BoolExpr {
     Text(Cmp, Box<(TextExpr, TextExpr)>),
     /// Every other comparison: unsigned, mixed numbers, bools, lists, maps, null.
     Any(Cmp, Box<(Expr, Expr)>),
-    StartsWith(Box<(TextExpr, TextExpr)>),
-    EndsWith(Box<(TextExpr, TextExpr)>),
-    Contains(Box<(TextExpr, TextExpr)>),
+    Part(Part, Box<(TextExpr, TextExpr)>),
     Matches(Box<(TextExpr, Regex)>),
     /// `in` over a list of literal texts.
     InTexts(Box<(TextExpr, Box<[Box<str>]>)>),
@@ -185,6 +183,14 @@ pub(super) enum Cmp {
     Le,
     Gt,
     Ge,
+}
+
+/// Where one text is looked for in another: `startsWith`, `endsWith`, `contains`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Start,
+    End,
+    Any,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

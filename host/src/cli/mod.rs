@@ -40,7 +40,10 @@ pub enum Command {
     Demo(demo::Options),
     /// The service the demo breaks
     #[command(hide = true)]
-    DemoService,
+    DemoService(demo::ServiceOptions),
+    /// Run vigil with other arguments, and die with the parent
+    #[command(hide = true)]
+    Tethered(demo::Tether),
     /// Compile a plugin in a process of its own, under limits
     #[command(hide = true)]
     CompileComponent(compile::Options),

@@ -7,7 +7,7 @@ fn the_contract_s_series_are_there() {
     metrics.request("BREW", "unmatched", 404, Duration::from_millis(3));
     metrics.ingest("cpu_percent", 2);
     metrics.violation("cpu");
-    metrics.policy_evaluation("cpu", "violation");
+    metrics.policy_evaluation("cpu", "violation", 1);
     metrics.action("web-01", "restart", "pending");
     metrics.worker_task("completed");
     metrics.queue_operation("enqueue");

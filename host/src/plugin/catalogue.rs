@@ -191,7 +191,8 @@ impl Catalogue {
     fn replaced(&self, entry: &Entry) -> bool {
         let Some(active) = &entry.active else { return false };
         let file = |e: &Entry| matches!(e.source, Source::File { .. });
-        let same = |e: &Entry| e.active.as_ref().is_some_and(|a| a.description.name == active.description.name);
+        let same =
+            |e: &Entry| e.active.as_ref().is_some_and(|a| a.description.name == active.description.name);
         !file(entry) && self.entries.iter().any(|e| file(e) && same(e))
     }
 
@@ -203,7 +204,9 @@ impl Catalogue {
     }
 
     fn info(&self, entry: &Entry) -> Option<PluginInfo> {
-        let Some(active) = &entry.active else { return Some(refused(&entry.source, entry.refusal.as_ref()?)) };
+        let Some(active) = &entry.active else {
+            return Some(refused(&entry.source, entry.refusal.as_ref()?));
+        };
         let replaced = self.replaced(entry);
         let d = &active.description;
         Some(PluginInfo {

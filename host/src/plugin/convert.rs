@@ -9,9 +9,7 @@ use wasmtime_wasi::I32Exit;
 use super::bindings::exports::vigil::remediator::remediator as guest;
 use super::bindings::vigil::remediator::types as wit;
 use super::state::Kill;
-use super::types::{
-    Change, ChangeStatus, Ended, Failure, Outcome, ParamProblem, Request, Trigger,
-};
+use super::types::{Change, ChangeStatus, Ended, Failure, Outcome, ParamProblem, Request, Trigger};
 
 /// The longest checkpoint.
 const MAX_CHECKPOINT: usize = 64 << 10;
@@ -51,7 +49,9 @@ pub(super) fn answered(answer: Result<guest::Outcome, guest::Error>, limit: u64)
         Err(guest::Error::Retryable(r)) => failure_size(&r.failure),
     };
     if size as u64 > limit {
-        return Ended::Limit(format!("its answer has {size} bytes; the limit is {limit} (plugins.output_bytes)"));
+        return Ended::Limit(format!(
+            "its answer has {size} bytes; the limit is {limit} (plugins.output_bytes)"
+        ));
     }
     let checkpoint = match &answer {
         Ok(outcome) => outcome.checkpoint.as_ref(),

@@ -139,7 +139,9 @@ fn name(what: &str, name: &str) -> Result<(), String> {
         return Ok(());
     }
     let shown: String = name.chars().take(MAX_NAME).collect();
-    Err(format!("has a bad description: {what} is {shown:?}, it must match [a-z][a-z0-9_-]* and have at most 64 characters"))
+    Err(format!(
+        "has a bad description: {what} is {shown:?}, it must match [a-z][a-z0-9_-]* and have at most 64 characters"
+    ))
 }
 
 fn text(what: &str, text: &str) -> Result<(), String> {
@@ -153,7 +155,10 @@ fn version(version: &str) -> Result<(), String> {
     let core = version.split(['-', '+']).next().unwrap_or_default();
     let numbers: Vec<_> = core.split('.').map(str::parse::<u64>).collect();
     let fits = |c: char| c.is_ascii_alphanumeric() || ".-+".contains(c);
-    if numbers.len() == 3 && numbers.iter().all(Result::is_ok) && version.len() <= MAX_NAME && version.chars().all(fits)
+    if numbers.len() == 3
+        && numbers.iter().all(Result::is_ok)
+        && version.len() <= MAX_NAME
+        && version.chars().all(fits)
     {
         return Ok(());
     }

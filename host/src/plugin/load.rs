@@ -100,7 +100,10 @@ impl Loader {
         if let Some(schema) = &description.config {
             let problems = schema.check(&Value::Object(config.clone()));
             if let Some(p) = problems.err().and_then(|p| p.into_iter().next()) {
-                return Err(format!("has a configuration that does not fit it: {:?} {}", p.pointer, p.message));
+                return Err(format!(
+                    "has a configuration that does not fit it: {:?} {}",
+                    p.pointer, p.message
+                ));
             }
         }
         Ok(Loaded {
@@ -143,14 +146,17 @@ impl Loader {
     fn grant(&self, description: &Description, digest: &str, embedded: bool) -> Granted<'_> {
         let named: Vec<&Grant> =
             self.settings.grants.iter().filter(|g| g.plugin == description.name).collect();
-        let given = named.iter().copied().find(|g| g.names_digest(digest) || (embedded && g.digest.is_none()));
+        let given =
+            named.iter().copied().find(|g| g.names_digest(digest) || (embedded && g.digest.is_none()));
         let needs = description.slots.iter().any(|s| !s.optional);
         let note = if given.is_some() || embedded {
             None
         } else if named.is_empty() {
             needs.then(|| {
                 let name = &description.name;
-                format!("no grant names it: [[plugins.grants]] plugin = {name:?}, digest = \"sha256:{digest}\"")
+                format!(
+                    "no grant names it: [[plugins.grants]] plugin = {name:?}, digest = \"sha256:{digest}\""
+                )
             })
         } else {
             Some(format!("its grant names another digest or none; this one is sha256:{digest}"))

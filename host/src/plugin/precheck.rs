@@ -43,16 +43,23 @@ const OFFERED: [(&str, &str, &[&str]); 7] = [
         "wasi:cli",
         "0.2.",
         &[
-            "environment", "exit", "stdin", "stdout", "stderr", "terminal-input", "terminal-output",
-            "terminal-stdin", "terminal-stdout", "terminal-stderr",
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
         ],
     ),
 ];
 
 /// Sockets are linked, since ready-made runtimes import them, and refuse everything.
-const OFFERED_SOCKETS: [&str; 7] = [
-    "network", "instance-network", "udp", "udp-create-socket", "tcp", "tcp-create-socket", "ip-name-lookup",
-];
+const OFFERED_SOCKETS: [&str; 7] =
+    ["network", "instance-network", "udp", "udp-create-socket", "tcp", "tcp-create-socket", "ip-name-lookup"];
 
 /// Why these bytes are not even worth reading further, in words that follow "it"; none if they are.
 pub(super) fn shape(bytes: &[u8]) -> Option<String> {
@@ -216,9 +223,9 @@ fn offered(name: &str) -> bool {
     if package == "wasi:sockets" {
         return version.starts_with("0.2.") && OFFERED_SOCKETS.contains(&interface);
     }
-    OFFERED.iter().any(|(p, v, interfaces)| {
-        *p == package && version.starts_with(v) && interfaces.contains(&interface)
-    })
+    OFFERED
+        .iter()
+        .any(|(p, v, interfaces)| *p == package && version.starts_with(v) && interfaces.contains(&interface))
 }
 
 #[cfg(test)]
@@ -259,13 +266,13 @@ mod tests {
     #[test]
     fn only_what_is_offered_may_be_imported() {
         let import = |name: &str| why(&format!("(component (import \"{name}\" (instance)))"));
-        for name in ["wasi:http/outgoing-handler@0.2.3", "wasi:cli/environment@0.3.0", "vigil:host/log@0.2.0"] {
+        for name in ["wasi:http/outgoing-handler@0.2.3", "wasi:cli/environment@0.3.0", "vigil:host/log@0.2.0"]
+        {
             assert_eq!(import(name), format!("imports {name}, which the host does not offer"));
         }
         assert!(import("wasi:io/streams@0.2.9").starts_with("does not export"));
         assert!(import("wasi:sockets/tcp@0.2.0").starts_with("does not export"));
-        let many: String =
-            (0..65).map(|n| format!("(import \"wasi:io/poll@0.2.{n}\" (instance))")).collect();
+        let many: String = (0..65).map(|n| format!("(import \"wasi:io/poll@0.2.{n}\" (instance))")).collect();
         assert_eq!(why(&format!("(component {many})")), "has more than 64 imports");
     }
 

@@ -110,8 +110,7 @@ impl Routes {
             let action = declared(plugin, wanted).ok_or(RouteError::NoPlugin)?;
             return Ok(Route::new(plugin, action, settings, &rule.connections));
         }
-        let mut serving: Vec<_> =
-            catalogue.serving().filter_map(|p| Some((p, declared(p, kind)?))).collect();
+        let mut serving: Vec<_> = catalogue.serving().filter_map(|p| Some((p, declared(p, kind)?))).collect();
         match serving.as_slice() {
             [] => Err(RouteError::NoPlugin),
             [(plugin, action)] => Ok(Route::new(plugin, action, settings, &BTreeMap::new())),
@@ -125,8 +124,11 @@ impl Routes {
 }
 
 fn same(a: &str, b: &str) -> bool {
-    let plain = |name: &str| SAME.iter().find(|(alias, _)| *alias == name).map_or(name.to_owned(), |(_, plain)| (*plain).to_owned());
     plain(a) == plain(b)
+}
+
+fn plain(name: &str) -> &str {
+    SAME.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, plain)| plain)
 }
 
 /// The plugin's own name of an action, if it declares it; its exact name goes before an alias.

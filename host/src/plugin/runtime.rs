@@ -1,6 +1,5 @@
 //! Runs guests: a fresh sandbox for each call, on threads of their own, under every limit at once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
@@ -12,10 +11,9 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
-use super::bindings::exports::vigil::remediator::remediator as guest;
 use super::bindings::PluginPre;
+use super::bindings::exports::vigil::remediator::remediator as guest;
 use super::engine::{self, Guests, Ticker};
-use super::load::Loaded;
 use super::route::Route;
 use super::state::{Attempt, Kill, Limits, Record, Sandbox};
 use super::types::{Ended, Failure, Guard, JournalEntry, ParamProblem, Report, Request};
@@ -81,10 +79,12 @@ impl Runtime {
         let store = self.store(None, DESCRIBE_FUEL.min(self.settings.fuel), DESCRIBE_TIME)?;
         let pre = pre.clone();
         let ran = self
-            .spawn(store, None, move |store| Box::pin(async move {
-                let plugin = pre.instantiate_async(&mut *store).await?;
-                plugin.vigil_remediator_remediator().call_describe(store).await
-            }))
+            .spawn(store, None, move |store| {
+                Box::pin(async move {
+                    let plugin = pre.instantiate_async(&mut *store).await?;
+                    plugin.vigil_remediator_remediator().call_describe(store).await
+                })
+            })
             .await?;
         ran.result.map_err(|e| convert::stopped(&e))
     }
@@ -102,10 +102,12 @@ impl Runtime {
         let ran = match self.store(Some(&attempt), self.settings.fuel, time) {
             Err(ended) => Err(ended),
             Ok(store) => {
-                self.spawn(store, Some(Arc::clone(&attempt)), move |store| Box::pin(async move {
-                    let plugin = pre.instantiate_async(&mut *store).await?;
-                    plugin.vigil_remediator_remediator().call_validate(store, &asked).await
-                }))
+                self.spawn(store, Some(Arc::clone(&attempt)), move |store| {
+                    Box::pin(async move {
+                        let plugin = pre.instantiate_async(&mut *store).await?;
+                        plugin.vigil_remediator_remediator().call_validate(store, &asked).await
+                    })
+                })
                 .await
             }
         };
@@ -130,14 +132,16 @@ impl Runtime {
             Err(ended) => return report(ended, begun.elapsed()),
         };
         let ran = self
-            .spawn(store, Some(Arc::clone(&attempt)), move |store| Box::pin(async move {
-                let plugin = pre.instantiate_async(&mut *store).await?;
-                if let Some(started) = started {
-                    // Nobody has to listen.
-                    let _ = started.send(());
-                }
-                plugin.vigil_remediator_remediator().call_execute(store, &asked).await
-            }))
+            .spawn(store, Some(Arc::clone(&attempt)), move |store| {
+                Box::pin(async move {
+                    let plugin = pre.instantiate_async(&mut *store).await?;
+                    if let Some(started) = started {
+                        // Nobody has to listen.
+                        let _ = started.send(());
+                    }
+                    plugin.vigil_remediator_remediator().call_execute(store, &asked).await
+                })
+            })
             .await;
         let record = attempt.take_record();
         match ran {
@@ -170,7 +174,8 @@ impl Runtime {
         time: Duration,
         guard: Option<Guard>,
     ) -> Arc<Attempt> {
-        type Tied = (CancellationToken, Arc<dyn Fn() -> bool + Send + Sync>, Option<mpsc::Sender<JournalEntry>>);
+        type Tied =
+            (CancellationToken, Arc<dyn Fn() -> bool + Send + Sync>, Option<mpsc::Sender<JournalEntry>>);
         let (cancel, holds, journal): Tied = match guard {
             Some(guard) => (guard.cancel, guard.holds, Some(guard.journal)),
             None => (CancellationToken::new(), Arc::new(|| true), None),
@@ -197,7 +202,12 @@ impl Runtime {
     }
 
     /// A fresh store with every limit set.
-    fn store(&self, attempt: Option<&Arc<Attempt>>, fuel: u64, time: Duration) -> Result<Store<Sandbox>, Ended> {
+    fn store(
+        &self,
+        attempt: Option<&Arc<Attempt>>,
+        fuel: u64,
+        time: Duration,
+    ) -> Result<Store<Sandbox>, Ended> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let sandbox = Sandbox {

@@ -34,9 +34,7 @@ impl Schema {
             .with_draft(Draft::Draft202012)
             .offline()
             .should_validate_formats(true)
-            .with_pattern_options(
-                PatternOptions::regex().size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN),
-            )
+            .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN).dfa_size_limit(MAX_PATTERN))
             .build(&value)
             .map_err(|e| e.to_string())?;
         Ok(Self { value, validator })
@@ -62,7 +60,8 @@ mod tests {
 
     #[test]
     fn values_are_checked_and_not_repeated() {
-        let schema = Schema::new(r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["m"]}"#);
+        let schema =
+            Schema::new(r#"{"type":"object","properties":{"n":{"type":"integer"}},"required":["m"]}"#);
         let problems = schema.unwrap().check(&json!({"n": "hunter2"})).unwrap_err();
         assert_eq!(problems.len(), 2);
         assert!(problems.iter().any(|p| p.pointer == "/n" && !p.message.contains("hunter2")), "{problems:?}");
@@ -71,8 +70,13 @@ mod tests {
     #[test]
     fn nothing_is_looked_up_and_patterns_are_bounded() {
         for text in [
-            "", "[]", "{\"type\": 7}", r#"{"$ref":"https://example.com/x.json"}"#,
-            r#"{"$ref":"file:///etc/passwd"}"#, r#"{"pattern":"((a{1000}){1000}){1000}"}"#, r#"{"pattern":"("}"#,
+            "",
+            "[]",
+            "{\"type\": 7}",
+            r#"{"$ref":"https://example.com/x.json"}"#,
+            r#"{"$ref":"file:///etc/passwd"}"#,
+            r#"{"pattern":"((a{1000}){1000}){1000}"}"#,
+            r#"{"pattern":"("}"#,
         ] {
             assert!(Schema::new(text).is_err(), "{text}");
         }

@@ -209,8 +209,7 @@ mod tests {
 
     #[test]
     fn sizes_and_durations_are_text_or_numbers() {
-        let s: Settings =
-            toml::from_str("memory = \"32 MiB\"\nlog_bytes = 1000\ntimeout = \"5s\"").unwrap();
+        let s: Settings = toml::from_str("memory = \"32 MiB\"\nlog_bytes = 1000\ntimeout = \"5s\"").unwrap();
         assert_eq!((s.memory, s.log_bytes, s.timeout), (32 << 20, 1000, Duration::from_secs(5)));
         assert!(toml::from_str::<Settings>("memory = \"much\"").is_err());
         assert!(toml::from_str::<Settings>("memroy = 1").is_err());

@@ -115,7 +115,8 @@ impl ResourceLimiter for Limits {
     ) -> wasmtime::Result<bool> {
         if desired > self.table_elements {
             let limit = self.table_elements;
-            let text = format!("a table of {desired} elements; the limit is {limit} (plugins.table_elements)");
+            let text =
+                format!("a table of {desired} elements; the limit is {limit} (plugins.table_elements)");
             return Err(Kill::Limit(text).into());
         }
         Ok(true)
@@ -241,7 +242,13 @@ impl Attempt {
     }
 
     /// Keeps a line if it fits.
-    pub(super) fn log(&self, level: LogLevel, source: LogSource, message: &str, fields: Vec<(String, String)>) {
+    pub(super) fn log(
+        &self,
+        level: LogLevel,
+        source: LogSource,
+        message: &str,
+        fields: Vec<(String, String)>,
+    ) {
         let line = LogLine { at_us: (self.now)(), level, source, message: message.to_owned(), fields };
         self.record().push(line, self.log_bytes);
     }

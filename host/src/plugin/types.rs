@@ -250,8 +250,18 @@ pub enum Ended {
 impl Ended {
     /// Every name that [`Ended::kind`] can give.
     pub const KINDS: [&'static str; 12] = [
-        "ok", "invalid", "permanent", "retryable", "cancelled", "trap", "deadline", "memory", "limit",
-        "denied", "fenced", "host",
+        "ok",
+        "invalid",
+        "permanent",
+        "retryable",
+        "cancelled",
+        "trap",
+        "deadline",
+        "memory",
+        "limit",
+        "denied",
+        "fenced",
+        "host",
     ];
 
     /// One word for it: a metric label and a column value.

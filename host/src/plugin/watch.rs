@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::Inner;
 use super::catalogue::{Entry, Refusal, Source};
 use super::embedded::EMBEDDED;
 use super::files::{self, Stamp};
 use super::load::{self, Loaded};
-use super::Inner;
 
 /// What was seen of the directory.
 #[derive(Default)]

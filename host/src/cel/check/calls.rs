@@ -3,7 +3,7 @@
 use super::operators::{bool_node, pair};
 use super::{Checker, Typed, Weight};
 use crate::cel::reads::{SERIES_FUNCTIONS, index_of, read_of};
-use crate::cel::tree::{BoolExpr, DoubleExpr, Expr, IntExpr, MapExpr, Stat, TextExpr, UintExpr};
+use crate::cel::tree::{BoolExpr, DoubleExpr, Expr, IntExpr, MapExpr, Part, Stat, TextExpr, UintExpr};
 use crate::cel::types::Ty;
 use cel::common::ast::{CallExpr, Expr as Ast, IdedExpr};
 use regex::{Regex, RegexBuilder};
@@ -134,12 +134,12 @@ impl<'c> Checker<'c, '_> {
         let who = format!("{name}()");
         let (of, part) = (self.text(of, &who), self.text(part, &who));
         let (sides, weight) = pair(of?, part?);
-        let expr = match name {
-            "startsWith" => BoolExpr::StartsWith(sides),
-            "endsWith" => BoolExpr::EndsWith(sides),
-            _ => BoolExpr::Contains(sides),
+        let test = match name {
+            "startsWith" => Part::Start,
+            "endsWith" => Part::End,
+            _ => Part::Any,
         };
-        Some(bool_node(expr, weight))
+        Some(bool_node(BoolExpr::Part(test, sides), weight))
     }
 
     fn matches(&mut self, of: &'c IdedExpr, pattern: &'c IdedExpr) -> Option<Typed> {

@@ -80,9 +80,9 @@ pub(super) fn check<'c>(
     budget: &'c mut Budget,
 ) -> Result<BoolExpr, Vec<CompileError>> {
     let mut checker = Checker { parsed, reads, budget, errors: Vec::new(), vars: Vec::new() };
-    let checked = checker.expr(&parsed.root);
+    let root = checker.expr(&parsed.root);
     let mut errors = checker.errors;
-    match checked {
+    match root {
         Some(Typed { expr: Expr::Bool(expr), weight, .. }) if errors.is_empty() => {
             budget.cost = budget.cost.saturating_add(weight.visits);
             return Ok(expr);

@@ -60,14 +60,17 @@ impl<'c> Checker<'c, '_> {
             ty: Ty::Text,
             weight: Weight::ONE,
         };
-        match of.ty {
-            Ty::Map(Some(ref entry)) if entry.0 == Ty::Text => self.item(e, of, key),
-            Ty::Map(None) => self.refuse_at(self.parsed.name_after(e), "an empty map has no entries"),
-            ref other => {
-                let message = format!("a {other} has no member `{}`", select.field);
-                self.refuse_at(self.parsed.name_after(e), message)
-            }
+        if let Ty::Map(Some(entry)) = &of.ty
+            && entry.0 == Ty::Text
+        {
+            return self.item(e, of, key);
         }
+        let message = if of.ty == Ty::Map(None) {
+            "an empty map has no entries".to_owned()
+        } else {
+            format!("a {} has no member `{}`", of.ty, select.field)
+        };
+        self.refuse_at(self.parsed.name_after(e), message)
     }
 
     fn field(&mut self, e: &IdedExpr, record: &str, field: &str) -> Option<Typed> {

@@ -8,8 +8,9 @@ mod values;
 
 use super::error::{ErrorKind, EvalError};
 use super::scope::{Labels, MetricView, ReadIx, Scope};
-use super::tree::{BoolExpr, Choice, Cmp, Expr, Owner, Stat, TextExpr};
+use super::tree::{BoolExpr, Choice, Cmp, Expr, IntExpr, Load, Owner, Part, Stat, TextExpr};
 pub(super) use numbers::int_as_double;
+use regex::Regex;
 use std::cell::{Cell, OnceCell};
 use std::cmp::Ordering;
 use values::Value;
@@ -55,28 +56,54 @@ impl<'a, S: Scope> Run<'a, S> {
             BoolExpr::Double(cmp, sides) => {
                 compare_doubles(*cmp, self.double(&sides.0)?, self.double(&sides.1)?)
             }
-            BoolExpr::Int(cmp, sides) => Ok(cmp.holds(self.int(&sides.0)?.cmp(&self.int(&sides.1)?))),
+            BoolExpr::Int(cmp, sides) => self.compare_ints(*cmp, &sides.0, &sides.1),
             BoolExpr::Text(cmp, sides) => Ok(cmp.holds_for(self.text(&sides.0)?, self.text(&sides.1)?)),
             BoolExpr::Any(cmp, sides) => self.compare(*cmp, &sides.0, &sides.1),
-            BoolExpr::StartsWith(sides) => Ok(self.text(&sides.0)?.starts_with(self.text(&sides.1)?)),
-            BoolExpr::EndsWith(sides) => Ok(self.text(&sides.0)?.ends_with(self.text(&sides.1)?)),
-            BoolExpr::Contains(sides) => Ok(self.text(&sides.0)?.contains(self.text(&sides.1)?)),
-            BoolExpr::Matches(sides) => Ok(sides.1.is_match(self.text(&sides.0)?)),
-            BoolExpr::InTexts(sides) => {
-                let needle = self.text(&sides.0)?;
-                Ok(sides.1.iter().any(|item| **item == *needle))
-            }
+            BoolExpr::Part(place, sides) => self.look_in(&sides.0, *place, &sides.1),
+            BoolExpr::Matches(sides) => self.matches(&sides.0, &sides.1),
+            BoolExpr::InTexts(sides) => self.in_texts(&sides.0, &sides.1),
             BoolExpr::InList(sides) => self.in_list(&sides.0, &sides.1),
             BoolExpr::InMap(sides) => self.in_map(&sides.0, &sides.1),
             BoolExpr::Has(sides) => self.has(&sides.0, &sides.1),
             BoolExpr::Absent(read) => Ok(self.scope.last(*read).is_none()),
             BoolExpr::Quantifier(quantifier) => self.quantifier(quantifier),
             BoolExpr::If(choice) => self.bool(self.choose(choice)?),
-            BoolExpr::Load(load) => {
-                let Value::Bool(value) = self.load(load)? else { return Err(ErrorKind::Internal.into()) };
-                Ok(value)
-            }
+            BoolExpr::Load(load) => self.load_bool(load),
         }
+    }
+
+    // What follows is kept out of `bool`, so that the terms most rules consist of run in a small frame.
+
+    #[inline(never)]
+    fn load_bool(&self, load: &'a Load) -> Result<bool, EvalError> {
+        let Value::Bool(value) = self.load(load)? else { return Err(ErrorKind::Internal.into()) };
+        Ok(value)
+    }
+
+    #[inline(never)]
+    fn compare_ints(&self, cmp: Cmp, left: &'a IntExpr, right: &'a IntExpr) -> Result<bool, EvalError> {
+        Ok(cmp.holds(self.int(left)?.cmp(&self.int(right)?)))
+    }
+
+    #[inline(never)]
+    fn look_in(&self, text: &'a TextExpr, place: Part, wanted: &'a TextExpr) -> Result<bool, EvalError> {
+        let (text, wanted) = (self.text(text)?, self.text(wanted)?);
+        Ok(match place {
+            Part::Start => text.starts_with(wanted),
+            Part::End => text.ends_with(wanted),
+            Part::Any => text.contains(wanted),
+        })
+    }
+
+    #[inline(never)]
+    fn matches(&self, text: &'a TextExpr, pattern: &Regex) -> Result<bool, EvalError> {
+        Ok(pattern.is_match(self.text(text)?))
+    }
+
+    #[inline(never)]
+    fn in_texts(&self, needle: &'a TextExpr, texts: &[Box<str>]) -> Result<bool, EvalError> {
+        let needle = self.text(needle)?;
+        Ok(texts.iter().any(|text| **text == *needle))
     }
 
     /// `&&` (decided by false) and `||` (decided by true): a term that decides wins over errors of the others, in any
@@ -117,6 +144,7 @@ impl<'a, S: Scope> Run<'a, S> {
         }
     }
 
+    #[inline]
     fn text(&self, expr: &'a TextExpr) -> Result<&'a str, EvalError> {
         match expr {
             TextExpr::Const(text) => Ok(text),
@@ -125,17 +153,28 @@ impl<'a, S: Scope> Run<'a, S> {
             TextExpr::TargetKind => Ok(self.scope.target().kind),
             TextExpr::TargetNamespace => Ok(self.scope.target().namespace),
             TextExpr::Label(owner, key) => self.labels(*owner)?.get(key).ok_or(ErrorKind::NoSuchKey.into()),
-            TextExpr::Join(slot, sides) => {
-                let (left, right) = (self.text(&sides.0)?, self.text(&sides.1)?);
-                self.keep(*slot, || [left, right].concat())
-            }
+            TextExpr::Join(slot, sides) => self.join(*slot, &sides.0, &sides.1),
             TextExpr::Format(slot, inner) => self.format(*slot, inner),
-            TextExpr::If(choice) => self.text(self.choose(choice)?),
-            TextExpr::Load(load) => {
-                let Value::Text(text) = self.load(load)? else { return Err(ErrorKind::Internal.into()) };
-                Ok(text)
-            }
+            TextExpr::If(choice) => self.text_if(choice),
+            TextExpr::Load(load) => self.load_text(load),
         }
+    }
+
+    #[inline(never)]
+    fn text_if(&self, choice: &'a Choice<TextExpr>) -> Result<&'a str, EvalError> {
+        self.text(self.choose(choice)?)
+    }
+
+    #[inline(never)]
+    fn load_text(&self, load: &'a Load) -> Result<&'a str, EvalError> {
+        let Value::Text(text) = self.load(load)? else { return Err(ErrorKind::Internal.into()) };
+        Ok(text)
+    }
+
+    #[inline(never)]
+    fn join(&self, slot: usize, left: &'a TextExpr, right: &'a TextExpr) -> Result<&'a str, EvalError> {
+        let (left, right) = (self.text(left)?, self.text(right)?);
+        self.keep(slot, || [left, right].concat())
     }
 
     fn keep(&self, slot: usize, build: impl FnOnce() -> String) -> Result<&'a str, EvalError> {
@@ -144,6 +183,7 @@ impl<'a, S: Scope> Run<'a, S> {
         Ok(cell.get_or_init(build))
     }
 
+    #[inline(never)]
     fn format(&self, slot: usize, expr: &'a Expr) -> Result<&'a str, EvalError> {
         match self.value(expr)? {
             Value::Bool(value) => Ok(if value { "true" } else { "false" }),
@@ -167,13 +207,20 @@ fn keep_first(first: &mut Option<EvalError>, error: EvalError) -> Result<(), Eva
 
 /// Equality follows IEEE 754 (NaN equals nothing), order refuses NaN: a rule must not be decided by a value that is
 /// not a number, in either direction.
+#[inline]
 fn compare_doubles(cmp: Cmp, left: f64, right: f64) -> Result<bool, EvalError> {
-    match (left.partial_cmp(&right), cmp) {
-        (Some(order), _) => Ok(cmp.holds(order)),
-        (None, Cmp::Eq) => Ok(false),
-        (None, Cmp::Ne) => Ok(true),
-        (None, Cmp::Lt | Cmp::Le | Cmp::Gt | Cmp::Ge) => Err(ErrorKind::NotANumber.into()),
+    let holds = match cmp {
+        Cmp::Eq => return Ok(left.partial_cmp(&right) == Some(Ordering::Equal)),
+        Cmp::Ne => return Ok(left.partial_cmp(&right) != Some(Ordering::Equal)),
+        Cmp::Lt => left < right,
+        Cmp::Le => left <= right,
+        Cmp::Gt => left > right,
+        Cmp::Ge => left >= right,
+    };
+    if !holds && (left.is_nan() || right.is_nan()) {
+        return Err(ErrorKind::NotANumber.into());
     }
+    Ok(holds)
 }
 
 impl Cmp {

@@ -46,9 +46,7 @@ impl<'a, S: Scope> Run<'a, S> {
             ListExpr::Literal(list) => {
                 if !list.constant {
                     self.charge(list.items.len())?;
-                    for item in &list.items {
-                        self.value(item)?;
-                    }
+                    list.items.iter().try_for_each(|item| self.value(item).map(drop))?;
                 }
                 Ok(&list.items)
             }
@@ -66,9 +64,7 @@ impl<'a, S: Scope> Run<'a, S> {
             MapExpr::Literal(map) => {
                 if !map.constant {
                     self.charge(map.entries.len())?;
-                    for entry in &map.entries {
-                        self.value(&entry.value)?;
-                    }
+                    map.entries.iter().try_for_each(|entry| self.value(&entry.value).map(drop))?;
                 }
                 Ok(MapValue::Literal(&map.entries))
             }
@@ -80,6 +76,7 @@ impl<'a, S: Scope> Run<'a, S> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn load(&self, load: &'a Load) -> Result<Value<'a>, EvalError> {
         match load {
             Load::Var(slot) => Ok(self.vars[*slot].get()),
@@ -103,18 +100,21 @@ impl<'a, S: Scope> Run<'a, S> {
                 let Value::Text(key) = key else { return Err(ErrorKind::Internal.into()) };
                 Ok(self.labels(owner)?.get(key).map(Value::Text))
             }
-            MapValue::Literal(entries) => {
-                self.charge(entries.len())?;
-                for entry in entries {
-                    if same_key(self.value(&entry.key)?, key) {
-                        return self.value(&entry.value).map(Some);
-                    }
-                }
-                Ok(None)
-            }
+            MapValue::Literal(entries) => self.find(entries, key),
         }
     }
 
+    fn find(&self, entries: &'a [Entry], key: Value<'a>) -> Result<Option<Value<'a>>, EvalError> {
+        self.charge(entries.len())?;
+        for entry in entries {
+            if same_key(self.value(&entry.key)?, key) {
+                return self.value(&entry.value).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline(never)]
     pub(super) fn in_list(&self, needle: &'a Expr, list: &'a ListExpr) -> Result<bool, EvalError> {
         let (needle, items) = (self.value(needle)?, self.list(list)?);
         self.charge(items.len())?;
@@ -126,11 +126,13 @@ impl<'a, S: Scope> Run<'a, S> {
         Ok(false)
     }
 
+    #[inline(never)]
     pub(super) fn in_map(&self, needle: &'a Expr, map: &'a MapExpr) -> Result<bool, EvalError> {
         let (needle, map) = (self.value(needle)?, self.map(map)?);
         Ok(self.lookup(map, needle)?.is_some())
     }
 
+    #[inline(never)]
     pub(super) fn has(&self, map: &'a MapExpr, key: &'a str) -> Result<bool, EvalError> {
         let map = self.map(map)?;
         Ok(self.lookup(map, Value::Text(key))?.is_some())
@@ -166,6 +168,7 @@ impl<'a, S: Scope> Run<'a, S> {
     }
 
     /// `all` and `exists` follow `&&` and `||`; `exists_one` fails where any test does.
+    #[inline(never)]
     pub(super) fn quantifier(&self, quantifier: &'a Quantifier) -> Result<bool, EvalError> {
         match &quantifier.over {
             Range::List(list) => {
@@ -208,6 +211,7 @@ impl<'a, S: Scope> Run<'a, S> {
         failed.map_or(Ok(outcome), Err)
     }
 
+    #[inline(never)]
     pub(super) fn compare(&self, cmp: Cmp, left: &'a Expr, right: &'a Expr) -> Result<bool, EvalError> {
         let (left, right) = (self.value(left)?, self.value(right)?);
         match cmp {
@@ -222,21 +226,23 @@ impl<'a, S: Scope> Run<'a, S> {
         match (left, right) {
             (Value::Null, Value::Null) => Ok(true),
             (Value::Text(left), Value::Text(right)) => Ok(left == right),
-            (Value::List(left), Value::List(right)) => {
-                self.charge(left.len())?;
-                if left.len() != right.len() {
-                    return Ok(false);
-                }
-                for (left, right) in left.iter().zip(right) {
-                    if !self.equal(self.value(left)?, self.value(right)?)? {
-                        return Ok(false);
-                    }
-                }
-                Ok(true)
-            }
+            (Value::List(left), Value::List(right)) => self.equal_lists(left, right),
             (Value::Map(left), Value::Map(right)) => self.equal_maps(left, right),
             (left, right) => ordered(Cmp::Eq, left, right),
         }
+    }
+
+    fn equal_lists(&self, left: &'a [Expr], right: &'a [Expr]) -> Result<bool, EvalError> {
+        self.charge(left.len())?;
+        if left.len() != right.len() {
+            return Ok(false);
+        }
+        for (left, right) in left.iter().zip(right) {
+            if !self.equal(self.value(left)?, self.value(right)?)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn equal_maps(&self, left: MapValue<'a>, right: MapValue<'a>) -> Result<bool, EvalError> {

@@ -6,7 +6,7 @@ use super::random::{self, Random};
 use super::world::World;
 use super::{campaign, oracle};
 use crate::cel::{EvalError, Program, compile};
-use cel::objects::Value;
+use cel::objects::{ResolveResult, Value};
 use std::collections::BTreeMap;
 
 /// Cases of a normal run and of a campaign; every expression meets several worlds.
@@ -14,13 +14,15 @@ const CASES: usize = 5_000;
 const CAMPAIGN_CASES: usize = 100_000;
 const WORLDS: usize = 5;
 
+type Ours = Result<bool, EvalError>;
+
 /// Where the crate leaves the specification and we do not follow.
 struct Divergence {
     name: &'static str,
     /// The specification's sentence ("langdef.md").
     #[expect(dead_code, reason = "for the reader")]
     sentence: &'static str,
-    applies: fn(&str, &Result<bool, EvalError>, &Result<Value, cel::ExecutionError>) -> bool,
+    applies: fn(&str, Ours, &ResolveResult) -> bool,
 }
 
 const DIVERGENCES: [Divergence; 0] = [];
@@ -80,7 +82,7 @@ fn compare(seed: u64, ours: &Program, theirs: &cel::Program, world: &World, coun
     match (&our, &their) {
         (Ok(our), Ok(Value::Bool(their))) if our == their => count.values += 1,
         (Err(EvalError::NoData | EvalError::Error(_)), Err(_)) => count.errors += 1,
-        _ => match DIVERGENCES.iter().find(|d| (d.applies)(source, &our, &their)) {
+        _ => match DIVERGENCES.iter().find(|d| (d.applies)(source, our, &their)) {
             Some(known) => *count.diverged.entry(known.name).or_default() += 1,
             None => panic!("seed {seed}: {source}\nours {our:?}, the crate's {their:?}\n{world:?}"),
         },

@@ -66,7 +66,6 @@ impl Writer {
             7 | 8 => self.logic("||", less),
             9 => format!("({} ? {} : {})", self.bool(less), self.bool(less), self.bool(less)),
             10..=12 => self.comparison(less),
-            13 => self.membership(less),
             14 => self.text_test(less),
             15..=18 => self.quantifier(less),
             19 => self.equality_of_lists(less),
@@ -165,7 +164,7 @@ impl Writer {
             return format!("({} ? {} : {})", self.bool(depth - 1), self.list(kind, 0), self.list(kind, 0));
         }
         let depth = depth.min(1);
-        let items: Vec<String> = (0..1 + self.random.below(4)).map(|_| self.of(kind, depth)).collect();
+        let items: Vec<String> = (0..=self.random.below(4)).map(|_| self.of(kind, depth)).collect();
         format!("[{}]", items.join(", "))
     }
 

@@ -135,7 +135,7 @@ const TOKENS: [&str; 40] = [
 
 fn mutate(random: &mut Random, source: &str) -> String {
     let mut chars: Vec<char> = source.chars().collect();
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..=random.below(4) {
         let at = random.below(chars.len() + 1);
         let to = (at + 1 + random.below(12)).min(chars.len());
         match random.below(6) {

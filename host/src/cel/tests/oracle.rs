@@ -56,9 +56,9 @@ fn labels(pairs: &Pairs) -> Value {
 }
 
 fn read(args: &Arc<Vec<Value>>) -> Read {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.to_string(),
-        other => panic!("{other:?} is no text"),
+    let text = |value: &Value| {
+        let Value::String(text) = value else { panic!("{value:?} is no text") };
+        text.to_string()
     };
     let mut read = Read { metric: text(&args[0]), tags: Vec::new() };
     if let Some(Value::Map(map)) = args.get(1) {

@@ -31,7 +31,10 @@ enum Scheme {
 enum Source {
     /// An environment variable's value, read at the start.
     Fixed(Arc<Ready>),
-    File { path: PathBuf, last: Mutex<Option<(Stamp, Arc<Ready>)>> },
+    File {
+        path: PathBuf,
+        last: Mutex<Option<(Stamp, Arc<Ready>)>>,
+    },
 }
 
 /// What tells one version of a file from the next.
@@ -68,8 +71,8 @@ impl Credentials {
         let source = match (file, variable) {
             (Some(path), None) => Source::File { path: path.clone(), last: Mutex::new(None) },
             (None, Some(name)) => {
-                let secret =
-                    env(name).ok_or_else(|| format!("credentials: environment variable {name} is not set"))?;
+                let secret = env(name)
+                    .ok_or_else(|| format!("credentials: environment variable {name} is not set"))?;
                 let ready = scheme.ready(&secret).map_err(|why| format!("credentials: {name} {why}"))?;
                 Source::Fixed(Arc::new(ready))
             }

@@ -12,18 +12,49 @@ const MAX_BYTES: usize = 16 << 10;
 /// Fields that are the host's own business: who we are, where it goes, how the message is framed, and
 /// ways of saying another method or path than the one that was checked.
 const REFUSED: [&str; 29] = [
-    "authorization", "host", "cookie", "cookie2", "connection", "keep-alive", "te", "trailer",
-    "transfer-encoding", "upgrade", "content-length", "expect", "http2-settings", "forwarded", "via",
-    "x-real-ip", "x-http-method-override", "x-http-method", "x-method-override", "x-original-url",
-    "x-original-method", "x-rewrite-url", "x-override-url", "idempotency-key", "accept-encoding", "origin",
-    "x-api-key", "x-auth-token", "x-amz-security-token",
+    "authorization",
+    "host",
+    "cookie",
+    "cookie2",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "expect",
+    "http2-settings",
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-original-method",
+    "x-rewrite-url",
+    "x-override-url",
+    "idempotency-key",
+    "accept-encoding",
+    "origin",
+    "x-api-key",
+    "x-auth-token",
+    "x-amz-security-token",
 ];
 
 const REFUSED_PREFIXES: [&str; 5] = ["proxy-", "x-forwarded-", "vigil-", "sec-", "impersonate-"];
 
 /// Fields of an answer that are not for plugins.
 const WITHHELD: [&str; 9] = [
-    "set-cookie", "set-cookie2", "connection", "keep-alive", "transfer-encoding", "upgrade", "trailer", "te",
+    "set-cookie",
+    "set-cookie2",
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "upgrade",
+    "trailer",
+    "te",
     "authentication-info",
 ];
 
@@ -81,9 +112,21 @@ mod tests {
     #[test]
     fn the_hosts_own_fields_are_refused() {
         for name in [
-            "Authorization", "HOST", "Cookie", "Proxy-Authorization", "Transfer-Encoding", "Content-Length",
-            "X-HTTP-Method-Override", "X-Forwarded-Host", "Connection", "Vigil-Fence", "Idempotency-Key",
-            "Impersonate-User", "bad name", "", "x\r\ny",
+            "Authorization",
+            "HOST",
+            "Cookie",
+            "Proxy-Authorization",
+            "Transfer-Encoding",
+            "Content-Length",
+            "X-HTTP-Method-Override",
+            "X-Forwarded-Host",
+            "Connection",
+            "Vigil-Fence",
+            "Idempotency-Key",
+            "Impersonate-User",
+            "bad name",
+            "",
+            "x\r\ny",
         ] {
             assert!(check(&field(name, "x"), None).is_err(), "{name} passed");
         }

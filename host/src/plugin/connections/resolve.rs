@@ -22,8 +22,10 @@ impl Resolve for Filtered {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             let all = found.len();
             let named = is_localhost(&host);
-            let kept: Vec<SocketAddr> =
-                found.into_iter().filter(|a| this.allows(a.ip()) || (named && a.ip().is_loopback())).collect();
+            let kept: Vec<SocketAddr> = found
+                .into_iter()
+                .filter(|a| this.allows(a.ip()) || (named && a.ip().is_loopback()))
+                .collect();
             if kept.is_empty() && all > 0 {
                 return Err(format!(
                     "{host} resolves to private or special addresses only; set `private = true` on the \
@@ -94,13 +96,34 @@ mod tests {
     #[test]
     fn inside_addresses_need_leave_and_special_ones_get_none() {
         let (closed, open) = (Filtered { private: false }, Filtered { private: true });
-        for ip in ["10.1.2.3", "192.168.0.1", "172.16.0.1", "127.0.0.1", "100.64.0.1", "::1", "fd00::1",
-            "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"] {
+        for ip in [
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "127.0.0.1",
+            "100.64.0.1",
+            "::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+        ] {
             let ip: IpAddr = ip.parse().unwrap();
             assert!(!closed.allows(ip) && open.allows(ip), "{ip}");
         }
-        for ip in ["169.254.169.254", "0.0.0.0", "255.255.255.255", "224.0.0.1", "fe80::1", "::", "ff02::1",
-            "::ffff:169.254.169.254", "::7f00:1", "198.18.0.1"] {
+        for ip in [
+            "169.254.169.254",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "fe80::1",
+            "::",
+            "ff02::1",
+            "::ffff:169.254.169.254",
+            "::7f00:1",
+            "198.18.0.1",
+        ] {
             let ip: IpAddr = ip.parse().unwrap();
             assert!(!closed.allows(ip) && !open.allows(ip), "{ip}");
         }

@@ -189,7 +189,9 @@ mod tests {
 
     #[test]
     fn only_what_a_rule_names_passes() {
-        let rules = rules(r#"allow = ["GET /containers/*/json?size", "POST /containers/web-*/restart?t", "DELETE /tmp/**"]"#);
+        let rules = rules(
+            r#"allow = ["GET /containers/*/json?size", "POST /containers/web-*/restart?t", "DELETE /tmp/**"]"#,
+        );
         assert_eq!(check(&rules, Method::Get, "/containers/a/json"), Ok(Effect::Read));
         assert_eq!(check(&rules, Method::Get, "/containers/a/json?size=1"), Ok(Effect::Read));
         assert_eq!(check(&rules, Method::Post, "/containers/web-1/restart?t=5"), Ok(Effect::Write));
@@ -224,9 +226,7 @@ mod tests {
             { methods = ["POST"], path = "/RPC2", body = ["supervisor.startProcess"] }]"#,
         );
         let call = |method: &str| format!("<methodCall><methodName>{method}</methodName></methodCall>");
-        let check = |m: &str| {
-            rules.check(Method::Post, &Path::parse("/RPC2").unwrap(), call(m).as_bytes())
-        };
+        let check = |m: &str| rules.check(Method::Post, &Path::parse("/RPC2").unwrap(), call(m).as_bytes());
         assert_eq!(check("supervisor.getState"), Ok(Effect::Read));
         assert_eq!(check("supervisor.startProcess"), Ok(Effect::Write));
         let Err(Refusal::NotAllowed(why)) = check("supervisor.shutdown") else { panic!() };

@@ -206,7 +206,9 @@ mod tests {
     fn mistakes_are_named() {
         let bad = |text: &str| toml::from_str::<ConnectionSettings>(text).unwrap_err().to_string();
         assert!(bad("url = \"http://x\"\nallow = [\"POST\"]").contains("a rule: a table"));
-        assert!(bad("url = \"http://x\"\nallow = [{methods=[\"GET\"], path=\"/\", verb=1}]").contains("verb"));
+        assert!(
+            bad("url = \"http://x\"\nallow = [{methods=[\"GET\"], path=\"/\", verb=1}]").contains("verb")
+        );
         assert!(bad("url = \"http://x\"\npassword = \"p\"").contains("password"));
         assert!(bad("allow = []").contains("url"));
     }

@@ -50,8 +50,25 @@ struct Member {
 /// All elements of XML-RPC. Anything else might be read by the other side in a way of its own: some
 /// readers drop a prefix, some skip what they do not know.
 const ELEMENTS: [&str; 19] = [
-    "methodCall", "methodName", "params", "param", "value", "array", "data", "struct", "member", "name",
-    "string", "int", "i4", "i8", "boolean", "double", "dateTime.iso8601", "base64", "nil",
+    "methodCall",
+    "methodName",
+    "params",
+    "param",
+    "value",
+    "array",
+    "data",
+    "struct",
+    "member",
+    "name",
+    "string",
+    "int",
+    "i4",
+    "i8",
+    "boolean",
+    "double",
+    "dateTime.iso8601",
+    "base64",
+    "nil",
 ];
 
 impl Call {
@@ -189,7 +206,11 @@ mod tests {
     #[test]
     fn what_cannot_be_followed_is_refused() {
         for body in [
-            "", "{}", "<methodCall>", "<methodCall></methodCall>", "<a/>",
+            "",
+            "{}",
+            "<methodCall>",
+            "<methodCall></methodCall>",
+            "<a/>",
             "<methodCall><methodName>a</methodName><methodName>b</methodName></methodCall>",
             "<methodCall><params/><methodName>a</methodName></methodCall>",
             "<methodCall><methodName>a</methodName></methodCall><methodCall><methodName>b</methodName></methodCall>",
