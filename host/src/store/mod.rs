@@ -2,6 +2,7 @@
 //! nobody outside sees a connection, a row or a statement. SQLite and PostgreSQL run the same text.
 
 mod action;
+mod bulk;
 mod claim;
 mod finish;
 mod ids;

@@ -416,7 +416,7 @@ fn answer(request: &Request, outcome: Outcome, plan: &Plan, policies: &PolicySet
 /// Ids were given by partition; a client wants them in the order of its list.
 fn in_request_order(request: &Request, ids: &[(usize, i64)]) -> Vec<i64> {
     let mut order: Vec<usize> = (0..request.events.len()).collect();
-    order.sort_by_key(|at| {
+    order.sort_by_cached_key(|at| {
         let target = request.events[*at].target.as_ref();
         partition_of(target.map_or(NO_TARGET, |target| target.name.as_str()))
     });
