@@ -152,6 +152,7 @@ pub(super) fn stopped(error: &wasmtime::Error) -> Ended {
         return match trap {
             Trap::OutOfFuel => Ended::Limit("it used up its fuel (plugins.fuel)".to_owned()),
             Trap::Interrupt => Ended::Deadline,
+            #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmtime's, which grows")]
             other => Ended::Trap(other.to_string()),
         };
     }
