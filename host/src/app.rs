@@ -250,7 +250,7 @@ fn pace(config: &Config) -> Pace {
     Pace {
         every: config.queue.sweep,
         silence: config.queue.lease + config.queue.grace,
-        keep: Keep { samples: config.retention.samples, keys: Duration::from_secs(86_400), bytes: config.retention.size },
+        keep: Keep { samples: config.retention.samples, keys: Duration::from_hours(24), bytes: config.retention.size },
     }
 }
 

@@ -44,7 +44,7 @@ impl Clock {
         }
     }
 
-    /// A random id (UUIDv4 in its 36-character form): boot ids, execution ids, request ids.
+    /// A random id (`UUIDv4` in its 36-character form): boot ids, execution ids, request ids.
     #[must_use]
     pub fn id(&self) -> String {
         uuid::Uuid::new_v4().to_string()

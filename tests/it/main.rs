@@ -1,3 +1,20 @@
 //! The integration tests: real servers, both databases, the binary itself.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
+mod bad_input;
 mod demo;
+mod faults;
+mod hostile;
+mod hot_reload;
+mod house;
+mod main_job;
+mod migrate;
+mod policies_http;
+mod pulse;
+mod readme;
+mod stage;
 mod support;
+
+#[path = "../fixtures/hostile/mod.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "each test takes the part it needs")]
+mod hostile_fixtures;

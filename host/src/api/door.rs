@@ -18,7 +18,7 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDING: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// The door.
-pub async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers()).unwrap_or_else(|| api.clock.id());
     let problem_json = wants_problem_json(request.headers());

@@ -22,7 +22,7 @@ use crate::domain::Timestamp;
 use crate::pipeline::ingest::{Key, Request};
 
 /// A reading from further ahead than this carries the receive time instead.
-const AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
+const AHEAD: std::time::Duration = std::time::Duration::from_mins(1);
 /// Longest idempotency key.
 const KEY_LENGTH: usize = 255;
 /// Members of a metric that are read.

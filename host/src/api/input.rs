@@ -14,7 +14,7 @@ use crate::domain::Timestamp;
 const NESTING: usize = 32;
 
 /// Collects a body within `limit` bytes and `patience`.
-pub async fn collect(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
+pub(super) async fn collect(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
     match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(wrong)) if wrong.downcast_ref::<LengthLimitError>().is_some() => Err(Problem::new(
@@ -27,7 +27,7 @@ pub async fn collect(body: Body, limit: usize, patience: Duration) -> Result<Byt
 }
 
 /// The media types a JSON body may have.
-pub enum Media {
+pub(super) enum Media {
     /// `application/json`, or none given.
     Json,
     /// `application/x-ndjson`.
@@ -35,7 +35,7 @@ pub enum Media {
 }
 
 /// What the body claims to be. No type at all is JSON only where no page sent it.
-pub fn media(headers: &HeaderMap) -> Result<Media, Problem> {
+pub(super) fn media(headers: &HeaderMap) -> Result<Media, Problem> {
     if headers.contains_key(header::CONTENT_ENCODING) {
         let text = "compressed bodies are not taken on this route";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
@@ -61,7 +61,7 @@ fn not_json(kind: &str) -> Problem {
 }
 
 /// Parses JSON text. Deeper than 32, a NUL in a text, or not JSON: 422.
-pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::invalid(vec![Invalid::new("missing", vec![json!("body")], "Field required", Value::Null)]));
     }
@@ -90,7 +90,7 @@ fn offset(bytes: &[u8], wrong: &serde_json::Error) -> usize {
 }
 
 /// The first place that is nested too deep, found without recursion.
-pub fn too_deep(bytes: &[u8]) -> Option<usize> {
+pub(super) fn too_deep(bytes: &[u8]) -> Option<usize> {
     let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
     for (at, byte) in bytes.iter().enumerate() {
         if in_text {
@@ -127,7 +127,7 @@ fn holds_nul(value: &Value) -> bool {
 }
 
 /// Reads members of one object and keeps every fault, in the order of the fields.
-pub struct Fields<'a> {
+pub(super) struct Fields<'a> {
     members: &'a Map<String, Value>,
     loc: Vec<Value>,
     /// What was wrong so far.
@@ -136,7 +136,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The members of `value` at `loc`; another type of value is the only fault.
-    pub fn new(value: &'a Value, loc: Vec<Value>) -> Result<Self, Invalid> {
+    pub(super) fn new(value: &'a Value, loc: Vec<Value>) -> Result<Self, Invalid> {
         match value {
             Value::Object(members) => Ok(Self { members, loc, faults: Vec::new() }),
             other => Err(Invalid::new(
@@ -149,26 +149,26 @@ impl<'a> Fields<'a> {
     }
 
     /// The place of a member.
-    pub fn at(&self, member: &str) -> Vec<Value> {
+    pub(super) fn at(&self, member: &str) -> Vec<Value> {
         let mut loc = self.loc.clone();
         loc.push(json!(member));
         loc
     }
 
     /// Notes a fault of a member.
-    pub fn fault(&mut self, kind: &'static str, member: &str, msg: impl Into<String>) {
+    pub(super) fn fault(&mut self, kind: &'static str, member: &str, msg: impl Into<String>) {
         let input = self.members.get(member).cloned().unwrap_or(Value::Null);
         let loc = self.at(member);
         self.faults.push(Invalid::new(kind, loc, msg, input));
     }
 
     /// A member as it is; null counts as absent.
-    pub fn get(&self, member: &str) -> Option<&'a Value> {
+    pub(super) fn get(&self, member: &str) -> Option<&'a Value> {
         self.members.get(member).filter(|value| !value.is_null())
     }
 
     /// A member that must be there.
-    pub fn need(&mut self, member: &str) -> Option<&'a Value> {
+    pub(super) fn need(&mut self, member: &str) -> Option<&'a Value> {
         if let Some(value) = self.members.get(member) {
             return Some(value);
         }
@@ -179,7 +179,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A text of `min..=max` characters after trimming.
-    pub fn text(&mut self, member: &str, range: std::ops::RangeInclusive<usize>, needed: bool) -> Option<String> {
+    pub(super) fn text(&mut self, member: &str, range: std::ops::RangeInclusive<usize>, needed: bool) -> Option<String> {
         let value = if needed { self.need(member)? } else { self.get(member)? };
         let Value::String(text) = value else {
             self.fault("string_type", member, "Input should be a valid string");
@@ -206,40 +206,34 @@ impl<'a> Fields<'a> {
     }
 
     /// Adds numbers to the last fault.
-    pub fn last_ctx(&mut self, ctx: Value) {
+    pub(super) fn last_ctx(&mut self, ctx: Value) {
         if let Some(last) = self.faults.last_mut() {
             last.ctx = Some(ctx);
         }
     }
 
     /// A finite number, or a text or bool that is one.
-    pub fn number(&mut self, member: &str) -> Option<f64> {
+    pub(super) fn number(&mut self, member: &str) -> Option<f64> {
         let number = match self.need(member)? {
             Value::Number(number) => number.as_f64(),
             Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
-            Value::String(text) => match text.trim().parse::<f64>() {
-                Ok(number) => Some(number),
-                Err(_) => {
-                    self.fault("float_parsing", member, "Input should be a valid number, unable to parse string as a number");
-                    return None;
-                }
+            Value::String(text) => if let Ok(number) = text.trim().parse::<f64>() { Some(number) } else {
+                self.fault("float_parsing", member, "Input should be a valid number, unable to parse string as a number");
+                return None;
             },
             Value::Null | Value::Array(_) | Value::Object(_) => {
                 self.fault("float_type", member, "Input should be a valid number");
                 return None;
             }
         };
-        match number.filter(|number| number.is_finite()) {
-            Some(number) => Some(number),
-            None => {
-                self.fault("finite_number", member, "Input should be a finite number");
-                None
-            }
+        if let Some(number) = number.filter(|number| number.is_finite()) { Some(number) } else {
+            self.fault("finite_number", member, "Input should be a finite number");
+            None
         }
     }
 
     /// A bool, or a word or number for one.
-    pub fn flag(&mut self, member: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, member: &str) -> Option<bool> {
         let read = match self.get(member)? {
             Value::Bool(yes) => Some(*yes),
             Value::Number(number) => match number.as_f64() {
@@ -264,24 +258,21 @@ impl<'a> Fields<'a> {
     }
 
     /// An object.
-    pub fn object(&mut self, member: &str) -> Option<Map<String, Value>> {
-        match self.get(member)? {
-            Value::Object(members) => Some(members.clone()),
-            _ => {
-                self.fault("dict_type", member, "Input should be a valid dictionary");
-                None
-            }
+    pub(super) fn object(&mut self, member: &str) -> Option<Map<String, Value>> {
+        if let Value::Object(members) = self.get(member)? { Some(members.clone()) } else {
+            self.fault("dict_type", member, "Input should be a valid dictionary");
+            None
         }
     }
 
     /// Names of members that nobody reads.
-    pub fn strangers(&self, known: &[&str]) -> Vec<String> {
+    pub(super) fn strangers(&self, known: &[&str]) -> Vec<String> {
         self.members.keys().filter(|key| !known.contains(&key.as_str())).cloned().collect()
     }
 }
 
 /// A time as clients write it: text of several forms, or unix seconds.
-pub fn time(value: &Value) -> Option<Timestamp> {
+pub(super) fn time(value: &Value) -> Option<Timestamp> {
     match value {
         Value::String(text) => Timestamp::parse(text),
         Value::Number(number) => number.as_f64().and_then(Timestamp::from_unix_seconds),

@@ -15,10 +15,11 @@ pub fn run(config: &Config) -> Result<(), Error> {
         .map_err(|why| Error::Failed(format!("the data directory can't be made: {why}")))?;
     let done = runtime.block_on(async {
         let (store, installation) = app::migrated(config, &Clock::System).await?;
+        let statements = store.check().await?;
         store.close().await;
-        Ok::<_, app::Error>((store.kind(), installation))
+        Ok::<_, app::Error>((store.kind(), installation, statements))
     });
-    let (kind, installation) = done.map_err(|wrong| Error::Failed(wrong.to_string()))?;
-    output::line(format!("The {kind} database is in this version's form (installation {installation})."));
+    let (kind, installation, statements) = done.map_err(|wrong| Error::Failed(wrong.to_string()))?;
+    output::line(format!("The {kind} database is in this version's form (installation {installation}, {statements} statements checked)."));
     Ok(())
 }

@@ -28,10 +28,10 @@ impl Default for Guardrails {
     fn default() -> Self {
         Self {
             hold: Duration::ZERO,
-            cooldown: Duration::from_secs(600),
+            cooldown: Duration::from_mins(10),
             max_actions: 10,
-            window: Duration::from_secs(600),
-            max_event_age: Duration::from_secs(300),
+            window: Duration::from_mins(10),
+            max_event_age: Duration::from_mins(5),
         }
     }
 }

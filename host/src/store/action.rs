@@ -9,7 +9,7 @@ use crate::domain::action::Step;
 use crate::domain::audit::Entry;
 use crate::domain::{Phase, Timestamp};
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     LOOK = "SELECT target, state, incident_id FROM action WHERE id = $1";
     STATE = "SELECT state FROM action WHERE id = $1{lock}";
     MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = TRUE, run_at = $5,

@@ -9,7 +9,7 @@ use crate::domain::Timestamp;
 use crate::domain::action::Effects;
 use crate::domain::audit::Entry;
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     // A ready action is always the head of its slot, so the slots of targets are what workers compete for.
     FIND = "SELECT a.id, a.execution_id, a.kind, a.target, a.target_kind, a.namespace, a.labels, a.params,
         a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.created_at, a.expires_at
@@ -27,7 +27,8 @@ statements! { STATEMENTS:
     ADD_ATTEMPT = "INSERT INTO attempt (action_id, attempt, fence, worker, plugin, digest, started_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
     INTEND = "INSERT INTO host_call (action_id, fence, n, attempt, connection, method, path, mutating, state, started_at)
-        SELECT $1, $2, $3, $4, $5, $6, $7, TRUE, 'intent', $8
+        SELECT id, fence, CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS TEXT), CAST($6 AS TEXT),
+        CAST($7 AS TEXT), TRUE, 'intent', CAST($8 AS BIGINT)
         FROM action WHERE id = $1 AND fence = $2 AND owner = $9 AND state = 'running'";
 }
 
@@ -162,7 +163,7 @@ impl Store {
     }
 }
 
-statements! { MORE:
+statements! { pub(super) MORE:
     ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND run_at <= $1 LIMIT 1";
 }
 

@@ -10,7 +10,7 @@ use super::{CallRow, Lease, Result, Store, Tx, on, slot};
 use crate::domain::audit::Entry;
 use crate::domain::{Phase, Timestamp};
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     FINISH = "UPDATE action SET state = $5, completed_at = $6, error_message = $7, details = COALESCE($8, details),
         run_at = $9, attempts = attempts - $10
         WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3 AND attempts = $4";

@@ -6,7 +6,7 @@ use super::{Result, Store, Tx, on};
 /// Metric ids a node reserves at once: a crash skips at most this many and never reuses one.
 const BLOCK: i64 = 65_536;
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     TAKE = "UPDATE counter SET next = next + $2 WHERE name = $1 RETURNING next";
 }
 

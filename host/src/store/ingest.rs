@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::decide::Ledger;
 use crate::domain::incident::{Standing, State};
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     LOCK_PARTITIONS = "SELECT id, seq FROM partition_state WHERE id IN {ids} ORDER BY id{lock}";
     LOCK_DUE = "SELECT id, seq FROM partition_state WHERE ticked_at <= $1 ORDER BY id{skip}";
     POLICY_REV = "SELECT policy_rev FROM installation";

@@ -14,7 +14,7 @@ use crate::domain::event::PARTITIONS;
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "start", include_str!("../../../migrations/0001_start.sql"))];
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     INSTALL = "INSERT INTO installation (one, id, partitions) VALUES (1, $1, $2) ON CONFLICT (one) DO NOTHING";
     ADD_PARTITION = "INSERT INTO partition_state (id) VALUES ($1) ON CONFLICT (id) DO NOTHING";
     INSTALLED = "SELECT id, partitions FROM installation";

@@ -2,6 +2,7 @@
 //! nobody outside sees a connection, a row or a statement. SQLite and PostgreSQL run the same text.
 
 mod action;
+mod check;
 mod claim;
 mod finish;
 mod ids;
@@ -275,6 +276,3 @@ async fn open_sqlite(file: &PathBuf, durability: Durability, connections: u32) -
         .await?;
     Ok(Pool::Sqlite { write, read })
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,7 @@ use super::sql::statements;
 use super::{Result, Store, on};
 use crate::domain::Timestamp;
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     JOIN_CLUSTER = "INSERT INTO node (boot_id, name, hb, draining, started_at) VALUES ($1, $2, 0, FALSE, $3)";
     BEAT = "UPDATE node SET hb = hb + 1 WHERE boot_id = $1";
     LEAVE = "DELETE FROM node WHERE boot_id = $1";

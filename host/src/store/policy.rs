@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use crate::domain::audit::Entry;
 use crate::domain::policy::{Policy, Source, Spec};
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     ALL = "SELECT id, version, enabled, source, spec, created_at, updated_at FROM policy ORDER BY id";
     REV = "SELECT policy_rev FROM installation";
     // Every partition is locked, so that no event is being decided while the policies change.

@@ -14,7 +14,7 @@ const ACTION_COLUMNS: &str = "id, execution_id, incident_id, policy_name, event_
     params, priority, state, simulated, queued, attempts, max_attempts, run_at, plugin, digest, effects, created_at,
     running_since, completed_at, details, error_message";
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     INCIDENTS = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
         event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence
         FROM incident WHERE (state = $1 OR $1 = '') AND (target = $2 OR $2 = '') AND (policy_name = $3 OR $3 = '')

@@ -11,7 +11,7 @@ use crate::domain::audit::Entry;
 use crate::domain::incident::State;
 use crate::domain::{Phase, Timestamp};
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     ADD_SERIES = "INSERT INTO series (id, partition_id, identity, name, target, target_kind, namespace, tags)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     ADD_RECORD = "INSERT INTO record (partition_id, seq, batch, at, policy_rev, first_id, last_id)

@@ -6,7 +6,7 @@ use super::sql::statements;
 use super::{Result, Store, on};
 use crate::domain::Timestamp;
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     OLD_KEYS = "DELETE FROM idempotency WHERE (scope, key) IN
         (SELECT scope, key FROM idempotency WHERE at < $1 LIMIT 1000)";
     // Records are deleted after their samples, which they lead to.

@@ -4,7 +4,7 @@ use super::sql::statements;
 use super::{Result, Tx, on};
 use crate::domain::Timestamp;
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     ENTER = "INSERT INTO slot (target, head, fence) VALUES ($1, $2, 0)
         ON CONFLICT (target) DO UPDATE SET head = COALESCE(slot.head, excluded.head) RETURNING head";
     LOCK = "SELECT head FROM slot WHERE target = $1{lock}";

@@ -55,12 +55,11 @@ impl Sql {
     }
 }
 
-/// Declares statements and lists them, so that a test can prepare each on both databases.
+/// Declares statements and lists them, so that `vigil migrate` can prepare each.
 macro_rules! statements {
-    ($list:ident: $($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+    ($seen:vis $list:ident: $($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
         $($(#[$doc])* static $name: crate::store::sql::Sql = crate::store::sql::Sql::new($text);)*
-        #[cfg(test)]
-        pub(super) static $list: &[(&str, &crate::store::sql::Sql)] = &[$((stringify!($name), &$name)),*];
+        $seen static $list: &[(&str, &crate::store::sql::Sql)] = &[$((stringify!($name), &$name)),*];
     };
 }
 pub(super) use statements;

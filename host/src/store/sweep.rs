@@ -13,9 +13,9 @@ use crate::domain::action::{Effects, MAX_CRASHES, Step};
 use crate::domain::audit::Entry;
 
 /// How long an uncertain action keeps its target's slot if nobody resolves it.
-const UNCERTAIN_HOLD: Duration = Duration::from_secs(30 * 60);
+const UNCERTAIN_HOLD: Duration = Duration::from_mins(30);
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     DUE = "UPDATE action SET state = 'ready' WHERE state = 'scheduled' AND run_at <= $1 RETURNING id, priority";
     UNANNOUNCED = "SELECT id, priority FROM action WHERE state = 'ready' AND run_at <= $1
         ORDER BY priority, run_at, id LIMIT 100";
@@ -116,7 +116,7 @@ impl Store {
     }
 }
 
-statements! { MORE:
+statements! { pub(super) MORE:
     ANYTHING_DUE = "SELECT (SELECT COUNT(*) FROM action WHERE state = 'scheduled' AND run_at <= $1)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target
             WHERE a.state = 'blocked' AND s.head IS NULL)

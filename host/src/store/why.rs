@@ -8,7 +8,7 @@ use super::sql::statements;
 use super::{Result, Store, Tx, on};
 use crate::domain::Timestamp;
 
-statements! { STATEMENTS:
+statements! { pub(super) STATEMENTS:
     DECISIONS = "SELECT at, last_at, event_id, verdict, reason, until_at, repeats, action_id, facts FROM decision
         WHERE incident_id = $1 ORDER BY id";
     EVENT = "SELECT s.id, s.observed_at, s.value, se.name, se.target, se.tags FROM sample s

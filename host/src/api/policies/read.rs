@@ -25,7 +25,7 @@ const RAILS_NOT_YET: [&str; 11] = [
 ];
 const RAILS: [&str; 5] = ["for", "cooldown", "max_actions", "window", "max_event_age"];
 /// The longest duration a guardrail may have: 30 days.
-const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+const LONGEST: Duration = Duration::from_hours(720);
 
 /// A policy that may be stored.
 #[derive(Debug)]

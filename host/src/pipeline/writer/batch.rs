@@ -206,7 +206,7 @@ impl Writer {
                 .filter(|item| item.partition == at.id && item.id > 0 && !item.repeat)
                 .map(|item| item.id);
             if let Some(first) = ids.next() {
-                let last = ids.last().unwrap_or(first);
+                let last = ids.next_back().unwrap_or(first);
                 plan.partitions.push((PartitionSeq { id: at.id, seq: at.seq + 1 }, first, last));
             }
         }

@@ -12,7 +12,7 @@ use crate::pipeline::decide::{About, Came, Deciding};
 use crate::store::{Error, Plan, StandingRow, Verdict, Writing};
 
 /// An incident without data for so long is over, as far as anyone can tell.
-const EXPIRY: Duration = Duration::from_secs(3_600);
+const EXPIRY: Duration = Duration::from_hours(1);
 
 impl Writer {
     /// Evaluates the partitions that are due and that no other node is ticking.
@@ -81,7 +81,7 @@ impl Writer {
             let partition = &mut self.partitions[usize::from(partition_of(target))];
             let (tags, kind, namespace) = partition.labels(finding.key);
             let tags: Arc<Tags> = Arc::clone(tags);
-            let about = About { tags: &tags, kind: &kind.to_owned(), namespace: &namespace.to_owned() };
+            let about = About { tags: &tags, kind: kind, namespace: namespace };
             if deciding.finding(compiled, finding, about) == Came::Cleared {
                 partition.set_standing(compiled.policy.id, target, false);
             }

@@ -1,0 +1,40 @@
+//! Does this database understand every statement? Asked by `vigil migrate`: what SQLite takes and PostgreSQL
+//! does not (or the other way round) is found before the first event, not by it.
+
+use sqlx::{Executor as _, SqlSafeStr as _};
+
+use super::{Error, Result, Store, on};
+use super::{action, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep, why};
+
+impl Store {
+    /// Prepares every statement that this version may send, and answers how many there are.
+    pub async fn check(&self) -> Result<usize> {
+        let lists = [
+            action::STATEMENTS,
+            claim::STATEMENTS,
+            claim::MORE,
+            finish::STATEMENTS,
+            ids::STATEMENTS,
+            ingest::STATEMENTS,
+            migrate::STATEMENTS,
+            node::STATEMENTS,
+            policy::STATEMENTS,
+            read::STATEMENTS,
+            record::STATEMENTS,
+            retention::STATEMENTS,
+            slot::STATEMENTS,
+            sweep::STATEMENTS,
+            sweep::MORE,
+            why::STATEMENTS,
+        ];
+        let mut tx = self.begin().await?;
+        let mut count = 0;
+        for (name, statement) in lists.into_iter().flatten() {
+            let text = statement.get(tx.dialect());
+            let prepared = on!(&mut tx, c => c.prepare(text.into_sql_str()).await.map(|_| ()));
+            prepared.map_err(|wrong| Error::Broken(format!("the statement {name} can't be prepared: {wrong}")))?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}

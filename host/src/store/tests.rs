@@ -1,1 +1,0 @@
-//! Every statement is prepared on SQLite here, and on PostgreSQL by the integration tests.
