@@ -10,7 +10,6 @@ use crate::support::{Launch, Program, Request, Supervisord, Vigil, exchange, tem
 const CHECKOUT: &str = "<string>checkout</string>";
 const NO_WAIT: &str = "<boolean>0</boolean>";
 
-#[expect(clippy::unwrap_used, reason = "a step of a test")]
 fn call(socket: &Path, method: &str, params: &[&str]) -> String {
     let params: Vec<String> =
         params.iter().map(|value| format!("<param><value>{value}</value></param>")).collect();
