@@ -250,13 +250,14 @@ impl Partition {
                     Observed { id: series.last_id, at: series.last_at, value: series.value, timed: false };
                 let fresh = series.last_at >= now.before(limits.lookback);
                 for policy in series.policies.clone() {
-                    let standing = target.pairs.iter().any(|p| p.standing && p.policy_id == policies.get(policy).policy.id);
-                    if fresh || standing {
-                        let judged = judge(policies, target, (policy, key), sample, (now, limits));
-                        findings.count(policy, judged.truth);
-                        if judged.violated || judged.standing {
-                            merge(&mut of_target, judged.finding(target, (policy, key), sample));
-                        }
+                    let standing = target.stands(policies.get(policy).policy.id);
+                    if !fresh && !standing {
+                        continue;
+                    }
+                    let judged = judge(policies, target, (policy, key), sample, (now, limits));
+                    findings.count(policy, judged.truth);
+                    if judged.violated || judged.standing {
+                        merge(&mut of_target, judged.finding(target, (policy, key), sample));
                     }
                 }
             }

@@ -80,6 +80,11 @@ impl Series {
 }
 
 impl TargetState {
+    /// Whether an incident of that policy may be standing here.
+    pub(super) fn stands(&self, policy_id: i64) -> bool {
+        self.pairs.iter().any(|pair| pair.standing && pair.policy_id == policy_id)
+    }
+
     pub(super) fn pair(&mut self, policy_id: i64) -> &mut Pair {
         let at = self.pairs.iter().position(|pair| pair.policy_id == policy_id).unwrap_or_else(|| {
             self.pairs.push(Pair { policy_id, met_since: None, standing: false });

@@ -141,6 +141,7 @@ fn json(text: String) -> Value {
 }
 
 /// How an attempt ended whose guest did not answer.
+#[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmtime's, which grows")]
 pub(super) fn stopped(error: &wasmtime::Error) -> Ended {
     if let Some(kill) = error.downcast_ref::<Kill>() {
         return killed(kill);
@@ -152,7 +153,6 @@ pub(super) fn stopped(error: &wasmtime::Error) -> Ended {
         return match trap {
             Trap::OutOfFuel => Ended::Limit("it used up its fuel (plugins.fuel)".to_owned()),
             Trap::Interrupt => Ended::Deadline,
-            #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmtime's, which grows")]
             other => Ended::Trap(other.to_string()),
         };
     }

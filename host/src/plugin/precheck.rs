@@ -140,6 +140,7 @@ fn add(sum: &mut u64, more: u64, limit: u64, what: &'static str) -> Result<(), P
 }
 
 impl Sums {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
     fn add(&mut self, payload: &Payload<'_>) -> Result<(), Problem> {
         match payload {
             Payload::Version { encoding, .. } => {
@@ -170,13 +171,13 @@ impl Sums {
             Payload::ComponentTypeSection(r) => add(&mut self.types, r.count().into(), MAX_TYPES, "types")?,
             Payload::CoreTypeSection(r) => add(&mut self.types, r.count().into(), MAX_TYPES, "types")?,
             Payload::TypeSection(r) => add(&mut self.types, r.count().into(), MAX_TYPES, "types")?,
-            #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
             other => self.add_core(other)?,
         }
         Ok(())
     }
 
     /// Sections of core modules.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
     fn add_core(&mut self, payload: &Payload<'_>) -> Result<(), Problem> {
         match payload {
             Payload::ImportSection(r) => {
@@ -205,7 +206,6 @@ impl Sums {
                 }
                 add(&mut self.locals, locals, MAX_LOCALS_SUM, "locals")
             }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
             _ => Ok(()),
         }
     }
