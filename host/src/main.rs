@@ -10,10 +10,11 @@ use vigil_host::cli::{self, Cli, Command, Error};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::CompileComponent(options) => cli::compile::run(&options),
-        command => cli::finish(run(command)),
+    let command = Cli::parse().command;
+    if let Command::CompileComponent(options) = &command {
+        return cli::compile::run(options);
     }
+    cli::finish(run(command))
 }
 
 fn run(command: Command) -> Result<(), Error> {

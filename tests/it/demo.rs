@@ -11,8 +11,9 @@ const CHECKOUT: &str = "<string>checkout</string>";
 const NO_WAIT: &str = "<boolean>0</boolean>";
 
 fn call(socket: &Path, method: &str, params: &[&str]) -> String {
-    let params: String =
+    let params: Vec<String> =
         params.iter().map(|value| format!("<param><value>{value}</value></param>")).collect();
+    let params = params.concat();
     let body = format!(
         "<?xml version='1.0'?><methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>"
     );

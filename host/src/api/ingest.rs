@@ -73,7 +73,7 @@ async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Pro
         return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
     }
     let (values, many) = if lines { (lines_of(&bytes)?, true) } else { listed(input::parse(&bytes)?) };
-    let (events, warnings) = events(values, many, &api.limits, now)?;
+    let (events, warnings) = events(&values, many, &api.limits, now)?;
     Ok(Request { events, many, warnings, key })
 }
 
@@ -97,7 +97,9 @@ fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
 fn listed(value: Value) -> (Vec<Value>, bool) {
     match value {
         Value::Array(items) => (items, true),
-        one => (vec![one], false),
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            (vec![one], false)
+        }
     }
 }
 
@@ -112,7 +114,7 @@ fn lines_of(bytes: &[u8]) -> Result<Vec<Value>, Problem> {
 
 /// All of the events, or every fault of all of them.
 fn events(
-    values: Vec<Value>,
+    values: &[Value],
     many: bool,
     limits: &Limits,
     now: Timestamp,
@@ -206,7 +208,7 @@ fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Tags {
             Value::String(text) => {
                 tags.insert(key, text);
             }
-            other => {
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 let mut loc = fields.at("tags");
                 loc.push(json!(key));
                 fields.faults.push(Invalid::new("string_type", loc, "Input should be a valid string", other));
@@ -216,7 +218,9 @@ fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Tags {
     for (key, value) in fields.object("labels").unwrap_or_default() {
         tags.entry(key).or_insert_with(|| match value {
             Value::String(text) => text,
-            other => other.to_string(),
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                other.to_string()
+            }
         });
     }
     if let Some(why) = tag_fault(&tags, limits) {

@@ -141,7 +141,7 @@ impl<'a> Fields<'a> {
     pub(super) fn new(value: &'a Value, loc: Vec<Value>) -> Result<Self, Invalid> {
         match value {
             Value::Object(members) => Ok(Self { members, loc, faults: Vec::new() }),
-            other => Err(Invalid::new(
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => Err(Invalid::new(
                 "model_attributes_type",
                 loc,
                 "Input should be a valid dictionary or object to extract fields from",

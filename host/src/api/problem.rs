@@ -100,7 +100,7 @@ impl Problem {
                 };
                 list.iter().map(one).collect::<Vec<_>>().join("; ")
             }
-            other => other.to_string(),
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) => other.to_string(),
         }
     }
 

@@ -247,9 +247,8 @@ impl Effects {
     #[must_use]
     pub fn unseen_end(self, called: bool) -> Step {
         match self {
-            Self::Idempotent | Self::Keyed => Step::Retry,
             Self::Unsafe if called => Step::LoseTrack,
-            Self::Unsafe => Step::Retry,
+            Self::Idempotent | Self::Keyed | Self::Unsafe => Step::Retry,
         }
     }
 }

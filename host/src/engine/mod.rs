@@ -5,6 +5,7 @@
 mod condition;
 mod partition;
 mod policies;
+mod series;
 mod view;
 
 pub use condition::{Fault, parse as parse_condition};

@@ -1,18 +1,15 @@
 //! The state of one partition: the last samples of its targets' series and where each policy stands on them.
 
 use std::collections::HashMap;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::policies::PolicySet;
+use super::series::{Series, TargetState};
 use super::view::View;
 use crate::cel::EvalError;
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
-
-/// Samples with a time of their own that a series remembers, to know a repeat.
-const REMEMBERED: usize = 128;
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,37 +93,6 @@ pub struct Observed {
     pub timed: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Series {
-    pub(super) id: i64,
-    pub(super) name: Arc<str>,
-    pub(super) tags: Arc<Tags>,
-    pub(super) value: f64,
-    pub(super) last_at: Timestamp,
-    pub(super) last_id: i64,
-    timed: VecDeque<(Timestamp, f64, i64)>,
-    policies: Box<[u32]>,
-    rev: i64,
-}
-
-#[derive(Debug)]
-pub(super) struct TargetState {
-    pub(super) name: Arc<str>,
-    pub(super) named: bool,
-    pub(super) kind: String,
-    pub(super) namespace: String,
-    pub(super) series: Vec<Series>,
-    pairs: Vec<Pair>,
-}
-
-/// Where one policy stands on one target. Kept only while there is something to remember.
-#[derive(Debug)]
-struct Pair {
-    policy_id: i64,
-    met_since: Option<Timestamp>,
-    standing: bool,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Partition {
@@ -181,17 +147,7 @@ impl Partition {
         let at = self.target(target_name, kind, namespace);
         let state = &mut self.targets[at as usize];
         let key = SeriesKey { target: at, series: u32::try_from(state.series.len()).unwrap_or(u32::MAX) };
-        state.series.push(Series {
-            id,
-            name: name.into(),
-            tags,
-            value: 0.0,
-            last_at: Timestamp::from_micros(i64::MIN),
-            last_id: 0,
-            timed: VecDeque::new(),
-            policies: Box::default(),
-            rev: -1,
-        });
+        state.series.push(Series::new(id, name, tags));
         self.by_identity.insert(identity, key);
         self.by_series_id.insert(id, key);
         key
@@ -294,13 +250,14 @@ impl Partition {
                     Observed { id: series.last_id, at: series.last_at, value: series.value, timed: false };
                 let fresh = series.last_at >= now.before(limits.lookback);
                 for policy in series.policies.clone() {
-                    let standing = target.pairs.iter().any(|p| p.standing && p.policy_id == policies.get(policy).policy.id);
-                    if fresh || standing {
-                        let judged = judge(policies, target, (policy, key), sample, (now, limits));
-                        findings.count(policy, judged.truth);
-                        if judged.violated || judged.standing {
-                            merge(&mut of_target, judged.finding(target, (policy, key), sample));
-                        }
+                    let standing = target.stands(policies.get(policy).policy.id);
+                    if !fresh && !standing {
+                        continue;
+                    }
+                    let judged = judge(policies, target, (policy, key), sample, (now, limits));
+                    findings.count(policy, judged.truth);
+                    if judged.violated || judged.standing {
+                        merge(&mut of_target, judged.finding(target, (policy, key), sample));
                     }
                 }
             }
@@ -391,67 +348,5 @@ impl View<'_> {
                 .map(|series| series.value)
         };
         self.reads.iter().map(|read| (read.metric.clone(), of(read))).collect()
-    }
-}
-
-impl Series {
-    fn take(&mut self, sample: Observed) {
-        if sample.timed {
-            if self.timed.len() == REMEMBERED {
-                self.timed.pop_front();
-            }
-            self.timed.push_back((sample.at, sample.value, sample.id));
-        }
-        if (sample.at, sample.id) >= (self.last_at, self.last_id) {
-            (self.last_at, self.last_id, self.value) = (sample.at, sample.id, sample.value);
-        }
-    }
-
-    fn resolve(&mut self, policies: &PolicySet, target: Option<&str>) {
-        if self.rev != policies.rev {
-            self.policies = policies.concerned(&self.name, target);
-            self.rev = policies.rev;
-        }
-    }
-}
-
-impl TargetState {
-    fn pair(&mut self, policy_id: i64) -> &mut Pair {
-        let at = self.pairs.iter().position(|pair| pair.policy_id == policy_id).unwrap_or_else(|| {
-            self.pairs.push(Pair { policy_id, met_since: None, standing: false });
-            self.pairs.len() - 1
-        });
-        &mut self.pairs[at]
-    }
-
-    /// Violated now, and whether an incident may be standing.
-    fn advance(&mut self, policy_id: i64, truth: Truth, hold: Duration, now: Timestamp) -> (bool, bool) {
-        match truth {
-            Truth::Met => {
-                let pair = self.pair(policy_id);
-                let since = *pair.met_since.get_or_insert(now);
-                let violated = now.since(since) >= hold;
-                let standing = pair.standing;
-                pair.standing |= violated;
-                (violated, standing)
-            }
-            Truth::Clear => {
-                let Some(at) = self.pairs.iter().position(|pair| pair.policy_id == policy_id) else {
-                    return (false, false);
-                };
-                // Another node's tick may have opened an incident that this engine has not seen: a condition
-                // that was met before is always looked up.
-                if self.pairs[at].standing {
-                    self.pairs[at].met_since = None;
-                } else {
-                    self.pairs.swap_remove(at);
-                }
-                (false, true)
-            }
-            // Neither met nor clear: it does not reset `for`.
-            Truth::NoData | Truth::Failed => {
-                (false, self.pairs.iter().any(|pair| pair.policy_id == policy_id && pair.standing))
-            }
-        }
     }
 }

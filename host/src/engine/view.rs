@@ -4,7 +4,7 @@ use crate::cel::{MetricView, Read, ReadIx, Scope, TargetView};
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
 
-use super::partition::{Series, TargetState};
+use super::series::{Series, TargetState};
 
 /// One evaluation's view.
 pub(super) struct View<'a> {

@@ -88,7 +88,7 @@ impl<'a> Deciding<'a> {
     pub fn finding(&mut self, compiled: &Compiled, finding: &Finding, about: About<'_>) -> Came {
         let pair = (compiled.policy.id, finding.target.as_deref().unwrap_or(NO_TARGET).to_owned());
         if finding.violated {
-            return self.violated(compiled, finding, pair, about);
+            return self.violated(compiled, finding, &pair, about);
         }
         let standing = self.ledgers.get(&pair).and_then(|ledger| ledger.incident.clone());
         match (finding.truth, standing) {
@@ -111,22 +111,22 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: Pair, about: About<'_>) -> Came {
+    fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
         let now = self.plan.now;
-        let mut ledger = self.ledgers.get(&pair).cloned().unwrap_or_default();
+        let mut ledger = self.ledgers.get(pair).cloned().unwrap_or_default();
         let facts = facts(compiled, finding);
-        let which = match self.open.get(&pair) {
+        let which = match self.open.get(pair) {
             Some(open) => open.which,
-            None => self.open_incident(compiled, finding, &pair, facts.clone()),
+            None => self.open_incident(compiled, finding, pair, facts.clone()),
         };
-        if let Some(opened) = self.ledgers.get(&pair) {
+        if let Some(opened) = self.ledgers.get(pair) {
             ledger.incident.clone_from(&opened.incident);
         }
         ledger.used += self.reserved.get(&pair.0).copied().unwrap_or(0);
         let decision = decide(&compiled.policy, finding.target.is_some(), finding.observed_at, &ledger, now);
         let (verdict, word, action) = match decision {
             Decision::Act => {
-                let at = self.act(compiled, finding, &pair, about);
+                let at = self.act(compiled, finding, pair, about);
                 (Verdict::Act(at), "act", Some(at))
             }
             Decision::Suppress(reason) => {
@@ -134,13 +134,13 @@ impl<'a> Deciding<'a> {
                 (Verdict::Suppress { reason: word, until }, word, None)
             }
             Decision::HandOver(why) => {
-                if let Some(incident) = self.ledgers.get_mut(&pair).and_then(|ledger| ledger.incident.as_mut()) {
+                if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
                     incident.state = State::HandedOver;
                 }
                 (Verdict::HandOver(why.word()), why.word(), None)
             }
         };
-        self.note(&pair, (which, finding.event_id), (verdict, word), facts);
+        self.note(pair, (which, finding.event_id), (verdict, word), facts);
         Came::Violated { decision: word, action, incident: which }
     }
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod batch;
+mod reply;
 mod tick;
 
 use std::collections::{HashMap, HashSet};

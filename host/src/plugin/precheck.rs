@@ -140,6 +140,7 @@ fn add(sum: &mut u64, more: u64, limit: u64, what: &'static str) -> Result<(), P
 }
 
 impl Sums {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
     fn add(&mut self, payload: &Payload<'_>) -> Result<(), Problem> {
         match payload {
             Payload::Version { encoding, .. } => {
@@ -176,6 +177,7 @@ impl Sums {
     }
 
     /// Sections of core modules.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
     fn add_core(&mut self, payload: &Payload<'_>) -> Result<(), Problem> {
         match payload {
             Payload::ImportSection(r) => {

@@ -229,6 +229,7 @@ impl Record {
 }
 
 impl Attempt {
+    #[expect(clippy::unused_self, reason = "reads as a verb of the attempt")]
     fn count(&self, counter: &AtomicU32, limit: u32, what: &str) -> Result<(), Kill> {
         if counter.fetch_add(1, Ordering::Relaxed) >= limit {
             return Err(Kill::Limit(format!("more than {limit} {what}")));

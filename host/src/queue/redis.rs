@@ -39,6 +39,9 @@ pub enum Error {
     Client(#[from] redis::RedisError),
 }
 
+/// Ids and priority numbers of actions that are ready.
+type Ready = Vec<(i64, i64)>;
+
 /// Where Redis is.
 #[derive(Clone, Debug)]
 enum Place {
@@ -52,8 +55,8 @@ enum Place {
 pub struct Hints {
     place: Place,
     lists: Vec<String>,
-    send: mpsc::Sender<Vec<(i64, i64)>>,
-    receive: Mutex<Option<mpsc::Receiver<Vec<(i64, i64)>>>>,
+    send: mpsc::Sender<Ready>,
+    receive: Mutex<Option<mpsc::Receiver<Ready>>>,
     local: Arc<Notify>,
     up: AtomicBool,
     errors: AtomicU64,

@@ -113,7 +113,9 @@ impl Store {
         let verb = match change.step {
             Step::Cancel => "action.cancelled",
             Step::Enqueue => "action.queued",
-            _ => "action.resolved",
+            Step::ResolveDone | Step::ResolveFailed | Step::ResolveRetry => "action.resolved",
+            Step::Block | Step::Promote | Step::Claim | Step::Succeed | Step::Retry | Step::Fail | Step::LoseTrack
+            | Step::GiveBack | Step::Expire => "action.changed",
         };
         add_audit(&mut tx, &Entry::action(change.actor, verb, id, incident, facts), now).await?;
         tx.commit().await?;

@@ -4,13 +4,14 @@
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{Error, Result, Store, on};
-use super::{action, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep, why};
+use super::{action, bulk, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep, why};
 
 impl Store {
     /// Prepares every statement that this version may send, and answers how many there are.
     pub async fn check(&self) -> Result<usize> {
         let lists = [
             action::STATEMENTS,
+            bulk::STATEMENTS,
             claim::STATEMENTS,
             claim::MORE,
             finish::STATEMENTS,

@@ -38,9 +38,11 @@ impl Store {
             Pool::Sqlite { write, .. } => migrator.run(write).await,
             Pool::Postgres(pool) => migrator.run(pool).await,
         };
-        done.map_err(|wrong| match wrong {
-            sqlx::migrate::MigrateError::Execute(inner) => Error::from(inner),
-            other => Error::Broken(format!("the database can't be migrated: {other}")),
+        done.map_err(|wrong| {
+            if let sqlx::migrate::MigrateError::Execute(inner) = wrong {
+                return Error::from(inner);
+            }
+            Error::Broken(format!("the database can't be migrated: {wrong}"))
         })?;
         self.install(fresh_id).await
     }

@@ -2,6 +2,7 @@
 //! nobody outside sees a connection, a row or a statement. SQLite and PostgreSQL run the same text.
 
 mod action;
+mod bulk;
 mod check;
 mod claim;
 mod finish;
@@ -65,6 +66,7 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(wrong: sqlx::Error) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of sqlx's, which may grow")]
         match &wrong {
             sqlx::Error::Database(db) => {
                 let code = db.code().unwrap_or_default();
@@ -174,7 +176,9 @@ impl Tx {
         };
         done.map_err(|wrong| match Error::from(wrong) {
             Error::Unavailable(why) => Error::CommitUnknown(why),
-            other => other,
+            other @ (Error::Full(_) | Error::Conflict | Error::Data(_) | Error::CommitUnknown(_) | Error::Broken(_)) => {
+                other
+            }
         })
     }
 }

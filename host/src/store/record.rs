@@ -2,11 +2,10 @@
 //! actions and their audit entries.
 
 use serde_json::{Value, json};
-use sqlx::QueryBuilder;
 
 use super::ingest::{NewSample, NewSeries, PartitionSeq};
 use super::sql::statements;
-use super::{Result, Tx, ids, on, rows, slot};
+use super::{Result, Tx, bulk, ids, on, rows, slot};
 use crate::domain::audit::Entry;
 use crate::domain::incident::State;
 use crate::domain::{Phase, Timestamp};
@@ -14,9 +13,6 @@ use crate::domain::{Phase, Timestamp};
 statements! { pub(super) STATEMENTS:
     ADD_SERIES = "INSERT INTO series (id, partition_id, identity, name, target, target_kind, namespace, tags)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    ADD_RECORD = "INSERT INTO record (partition_id, seq, batch, at, policy_rev, first_id, last_id)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    ADVANCE = "UPDATE partition_state SET seq = $2 WHERE id = $1";
     TICKED = "UPDATE partition_state SET ticked_at = $2 WHERE id IN {ids}";
     OPEN_INCIDENT = "INSERT INTO incident (id, policy_id, policy_name, policy_version, severity, target, state,
         opened_at, event_id, last_event_id, last_violated_at, violations, actions, reason, evidence)
@@ -188,14 +184,8 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     for series in &plan.series {
         add_series(tx, series).await?;
     }
-    add_samples(tx, &plan.samples).await?;
-    for (partition, first, last) in &plan.partitions {
-        let (advance, add) = (tx.text(&ADVANCE), tx.text(&ADD_RECORD));
-        let id = i64::from(partition.id);
-        on!(tx, c => sqlx::query(advance).bind(id).bind(partition.seq).execute(c).await?.rows_affected());
-        on!(tx, c => sqlx::query(add).bind(id).bind(partition.seq).bind(&plan.batch).bind(plan.now.micros())
-            .bind(plan.policy_rev).bind(*first).bind(*last).execute(c).await?.rows_affected());
-    }
+    bulk::add_samples(tx, &plan.samples).await?;
+    bulk::add_records(tx, plan).await?;
     if !plan.ticked.is_empty() {
         let (sql, list) = (tx.text(&TICKED), super::ingest::list_of(&plan.ticked));
         on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());
@@ -232,28 +222,6 @@ async fn add_series(tx: &mut Tx, series: &NewSeries) -> Result<()> {
     on!(tx, c => sqlx::query(sql).bind(series.id).bind(i64::from(series.partition)).bind(&series.identity)
         .bind(&series.name).bind(&series.target).bind(&series.target_kind).bind(&series.namespace)
         .bind(&series.tags).execute(c).await?.rows_affected());
-    Ok(())
-}
-
-/// Rows of one multi-row INSERT: few distinct sizes, so that the statements stay cached.
-const CHUNKS: [usize; 4] = [1_000, 100, 10, 1];
-
-async fn add_samples(tx: &mut Tx, samples: &[NewSample]) -> Result<()> {
-    let mut rest = samples;
-    for size in CHUNKS {
-        while rest.len() >= size {
-            let (now, later) = rest.split_at(size);
-            on!(tx, c => {
-                let mut insert = QueryBuilder::new("INSERT INTO sample (id, series_id, observed_at, value, flags) ");
-                insert.push_values(now, |mut row, sample| {
-                    row.push_bind(sample.id).push_bind(sample.series_id).push_bind(sample.observed_at.micros())
-                        .push_bind(sample.value).push_bind(sample.flags);
-                });
-                insert.build().execute(c).await?.rows_affected()
-            });
-            rest = later;
-        }
-    }
     Ok(())
 }
 

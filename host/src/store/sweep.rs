@@ -130,19 +130,16 @@ async fn rescue_one(tx: &mut Tx, owner: &str, orphan: &Orphan, now: Timestamp) -
         on!(tx, c => sqlx::query_as(called).bind(orphan.id).bind(orphan.fence).fetch_one(c).await?);
     let effects = Effects::from_word(orphan.effects.as_deref().unwrap_or("unsafe"));
     let crashes = orphan.crashes + 1;
-    let (state, verb, error) = match effects.unseen_end(calls > 0) {
-        Step::LoseTrack => (
-            "uncertain",
-            "action.uncertain",
-            "Outcome unknown: the worker was lost after a call that may not be repeated".to_owned(),
-        ),
-        _ if crashes >= MAX_CRASHES => {
-            ("dead", "action.failed", format!("its worker was lost {crashes} times while running it"))
-        }
-        _ if orphan.attempts >= orphan.max_attempts => {
-            ("dead", "action.failed", format!("its worker was lost in attempt {}, the last one", orphan.attempts))
-        }
-        _ => ("scheduled", "action.retry", format!("the worker of attempt {} was lost", orphan.attempts)),
+    let lost_track = effects.unseen_end(calls > 0) == Step::LoseTrack;
+    let (state, verb, error) = if lost_track {
+        let error = "Outcome unknown: the worker was lost after a call that may not be repeated";
+        ("uncertain", "action.uncertain", error.to_owned())
+    } else if crashes >= MAX_CRASHES {
+        ("dead", "action.failed", format!("its worker was lost {crashes} times while running it"))
+    } else if orphan.attempts >= orphan.max_attempts {
+        ("dead", "action.failed", format!("its worker was lost in attempt {}, the last one", orphan.attempts))
+    } else {
+        ("scheduled", "action.retry", format!("the worker of attempt {} was lost", orphan.attempts))
     };
     if let ("uncertain", Some(incident)) = (state, orphan.incident_id) {
         hand_over(tx, incident, "outcome_unknown", now).await?;

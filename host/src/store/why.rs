@@ -171,7 +171,7 @@ async fn decisions(tx: &mut Tx, incident: i64) -> Result<Vec<DecisionFact>> {
 }
 
 #[derive(sqlx::FromRow)]
-struct Attempt {
+struct Row {
     attempt: i64,
     fence: i64,
     worker: String,
@@ -187,7 +187,7 @@ struct Attempt {
 
 async fn attempts(tx: &mut Tx, action: i64) -> Result<Vec<AttemptRow>> {
     let (sql, calls_sql) = (tx.text(&ATTEMPTS), tx.text(&CALLS));
-    let rows: Vec<Attempt> = on!(tx, c => sqlx::query_as(sql).bind(action).fetch_all(c).await?);
+    let rows: Vec<Row> = on!(tx, c => sqlx::query_as(sql).bind(action).fetch_all(c).await?);
     let calls: Vec<CallRow> = on!(tx, c => sqlx::query_as(calls_sql).bind(action).fetch_all(c).await?);
     Ok(rows
         .into_iter()

@@ -128,7 +128,7 @@ fn read(path: &Path) -> Result<Vec<Value>, Error> {
     let list = match value {
         Value::Null => json!([]),
         Value::Object(mut members) => members.remove("policies").unwrap_or(json!([])),
-        other => other,
+        other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => other,
     };
     match list {
         Value::Array(items) if items.len() <= MOST => Ok(items),

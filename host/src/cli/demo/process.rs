@@ -160,7 +160,12 @@ impl Process {
             }
             State::Stopped if self.started == 0 => "Not started".to_owned(),
             State::Fatal => self.spawn_error.clone(),
-            State::Stopped | State::Starting | State::Stopping | State::Exited => String::new(),
+            // supervisord writes local time here, which nobody reads.
+            State::Stopped | State::Exited => {
+                let stopped = chrono::DateTime::from_timestamp(self.stopped, 0).unwrap_or_default();
+                stopped.format("%b %d %I:%M %p").to_string()
+            }
+            State::Starting | State::Stopping => String::new(),
         };
         Value::Struct(vec![
             ("name", text(self.name)),

@@ -4,16 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::Value;
 
 use super::Writer;
+use super::reply::{Outcome, answers};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, NO_TARGET, partition_of, series_identity};
-use crate::engine::{Findings, Observed, PolicySet};
-use crate::pipeline::answer::{ActionTriggered, Answer, LISTED, Violation};
+use crate::engine::{Findings, Observed};
+use crate::pipeline::answer::Violation;
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
 use crate::pipeline::ingest::{Refused, Reply, Request};
-use crate::store::{Error, NewSample, NewSeries, PartitionSeq, Plan, SeriesRow, Which, Writing};
+use crate::store::{Error, NewSample, NewSeries, PartitionSeq, Plan, SeriesRow, Writing};
 
 /// One event on its way through the batch.
 struct Item<'a> {
@@ -24,18 +24,6 @@ struct Item<'a> {
     id: i64,
     repeat: bool,
     findings: std::ops::Range<usize>,
-}
-
-/// What one request has come to.
-#[derive(Default)]
-struct Outcome {
-    settled: Option<Reply>,
-    ids: Vec<(usize, i64)>,
-    fresh: bool,
-    violations: Vec<(Violation, Which)>,
-    total: usize,
-    actions: Vec<usize>,
-    warnings: Vec<String>,
 }
 
 impl Writer {
@@ -103,7 +91,7 @@ impl Writer {
         };
         self.know_series(tx, items, &outcomes, &mut plan).await?;
         let findings = self.observe(items, &mut outcomes, first, &mut plan);
-        self.number_partitions(seqs, items, &mut plan);
+        number_partitions(seqs, items, &mut plan);
         self.decide(tx, items, &findings, (&mut plan, &mut outcomes)).await?;
         tx.record(&mut plan).await?;
         let answers = answers(tx, requests, outcomes, &plan, &self.policies).await?;
@@ -197,19 +185,6 @@ impl Writer {
             });
         }
         findings
-    }
-
-    fn number_partitions(&self, seqs: &[PartitionSeq], items: &[Item<'_>], plan: &mut Plan) {
-        for at in seqs {
-            let mut ids = items
-                .iter()
-                .filter(|item| item.partition == at.id && item.id > 0 && !item.repeat)
-                .map(|item| item.id);
-            if let Some(first) = ids.next() {
-                let last = ids.next_back().unwrap_or(first);
-                plan.partitions.push((PartitionSeq { id: at.id, seq: at.seq + 1 }, first, last));
-            }
-        }
     }
 
     /// Reads the ledgers that the findings need, under lock, and decides finding by finding.
@@ -306,13 +281,17 @@ impl Writer {
     }
 }
 
-impl Outcome {
-    fn violated(&mut self, violation: Violation, incident: Which, action: Option<usize>) {
-        self.total += 1;
-        if self.violations.len() < LISTED {
-            self.violations.push((violation, incident));
+/// Gives each partition that got samples its next sequence number and the range of their ids.
+fn number_partitions(seqs: &[PartitionSeq], items: &[Item<'_>], plan: &mut Plan) {
+    for at in seqs {
+        let mut ids = items
+            .iter()
+            .filter(|item| item.partition == at.id && item.id > 0 && !item.repeat)
+            .map(|item| item.id);
+        if let Some(first) = ids.next() {
+            let last = ids.next_back().unwrap_or(first);
+            plan.partitions.push((PartitionSeq { id: at.id, seq: at.seq + 1 }, first, last));
         }
-        self.actions.extend(action);
     }
 }
 
@@ -348,85 +327,6 @@ async fn remembered(tx: &mut Writing, requests: &[&Request]) -> Result<Vec<Outco
         }
     }
     Ok(outcomes)
-}
-
-async fn answers(
-    tx: &mut Writing,
-    requests: &[&Request],
-    outcomes: Vec<Outcome>,
-    plan: &Plan,
-    policies: &PolicySet,
-) -> Result<Vec<Reply>, Error> {
-    let mut replies = Vec::with_capacity(requests.len());
-    for (request, outcome) in requests.iter().zip(outcomes) {
-        if let Some(settled) = outcome.settled {
-            replies.push(settled);
-            continue;
-        }
-        let answer = answer(request, outcome, plan, policies);
-        let text = serde_json::to_string(&answer).map_err(|wrong| Error::Data(wrong.to_string()))?;
-        if let Some(key) = &request.key {
-            tx.remember((&key.scope, &key.key), &key.body_hash, &text, plan.now).await?;
-        }
-        replies.push(Ok(text.into()));
-    }
-    Ok(replies)
-}
-
-fn answer(request: &Request, outcome: Outcome, plan: &Plan, policies: &PolicySet) -> Answer {
-    let ids = in_request_order(request, &outcome.ids);
-    let first = ids.first().copied().unwrap_or(0);
-    let violations = outcome.violations.into_iter().map(|(mut violation, incident)| {
-        violation.incident_id = match incident {
-            Which::New(at) => plan.opened[at].id,
-            Which::Known(id) => id,
-        };
-        violation
-    });
-    let triggered = |at: &usize| {
-        let action = &plan.actions[*at];
-        let params = action.policy.as_ref().and_then(|policy| policies.by_id(policy.0));
-        ActionTriggered {
-            action: action.kind.clone(),
-            target: action.target.clone(),
-            status: action.phase.wire().word(),
-            params: params.map_or(Value::Null, |compiled| Value::Object(compiled.policy.params.clone())),
-            action_id: action.id,
-            policy_name: action.policy.as_ref().map(|policy| policy.1.clone()).unwrap_or_default(),
-        }
-    };
-    let target = request.events.first().and_then(|event| event.target.as_ref());
-    Answer {
-        ok: true,
-        metric_id: first,
-        accepted: request.many.then_some(ids.len()),
-        metric_ids: request.many.then_some(ids),
-        message: "Metric ingested successfully",
-        status: if outcome.fresh { "stored" } else { "duplicate" },
-        policies_evaluated: true,
-        violations: violations.collect(),
-        violations_total: outcome.total,
-        actions_triggered: outcome.actions.iter().map(triggered).collect(),
-        target: target.filter(|_| !request.many).map(|target| target.name.clone()),
-        event_id: first.to_string(),
-        warnings: request.warnings.iter().cloned().chain(outcome.warnings).collect(),
-    }
-}
-
-/// Ids were given by partition; a client wants them in the order of its list.
-fn in_request_order(request: &Request, ids: &[(usize, i64)]) -> Vec<i64> {
-    let mut order: Vec<usize> = (0..request.events.len()).collect();
-    order.sort_by_key(|at| {
-        let target = request.events[*at].target.as_ref();
-        partition_of(target.map_or(NO_TARGET, |target| target.name.as_str()))
-    });
-    let mut sorted = vec![0; request.events.len()];
-    for (place, id) in ids {
-        if let Some(at) = order.get(*place) {
-            sorted[*at] = *id;
-        }
-    }
-    sorted
 }
 
 fn row_of(id: i64, item: &Item<'_>) -> SeriesRow {

@@ -81,7 +81,7 @@ impl Writer {
             let partition = &mut self.partitions[usize::from(partition_of(target))];
             let (tags, kind, namespace) = partition.labels(finding.key);
             let tags: Arc<Tags> = Arc::clone(tags);
-            let about = About { tags: &tags, kind: kind, namespace: namespace };
+            let about = About { tags: &tags, kind, namespace };
             if deciding.finding(compiled, finding, about) == Came::Cleared {
                 partition.set_standing(compiled.policy.id, target, false);
             }

@@ -1,0 +1,126 @@
+//! What a partition keeps of a target: its series' last samples, and where each policy stands on it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::partition::{Observed, Truth};
+use super::policies::PolicySet;
+use crate::domain::Timestamp;
+use crate::domain::event::Tags;
+
+/// Samples with a time of their own that a series remembers, to know a repeat.
+const REMEMBERED: usize = 128;
+
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) id: i64,
+    pub(super) name: Arc<str>,
+    pub(super) tags: Arc<Tags>,
+    pub(super) value: f64,
+    pub(super) last_at: Timestamp,
+    pub(super) last_id: i64,
+    pub(super) timed: VecDeque<(Timestamp, f64, i64)>,
+    pub(super) policies: Box<[u32]>,
+    pub(super) rev: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct TargetState {
+    pub(super) name: Arc<str>,
+    pub(super) named: bool,
+    pub(super) kind: String,
+    pub(super) namespace: String,
+    pub(super) series: Vec<Series>,
+    pub(super) pairs: Vec<Pair>,
+}
+
+/// Where one policy stands on one target. Kept only while there is something to remember.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) policy_id: i64,
+    met_since: Option<Timestamp>,
+    pub(super) standing: bool,
+}
+
+impl Series {
+    /// A series of which nothing has been observed.
+    pub(super) fn new(id: i64, name: &str, tags: Arc<Tags>) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            tags,
+            value: 0.0,
+            last_at: Timestamp::from_micros(i64::MIN),
+            last_id: 0,
+            timed: VecDeque::new(),
+            policies: Box::default(),
+            rev: -1,
+        }
+    }
+
+    pub(super) fn take(&mut self, sample: Observed) {
+        if sample.timed {
+            if self.timed.len() == REMEMBERED {
+                self.timed.pop_front();
+            }
+            self.timed.push_back((sample.at, sample.value, sample.id));
+        }
+        if (sample.at, sample.id) >= (self.last_at, self.last_id) {
+            (self.last_at, self.last_id, self.value) = (sample.at, sample.id, sample.value);
+        }
+    }
+
+    pub(super) fn resolve(&mut self, policies: &PolicySet, target: Option<&str>) {
+        if self.rev != policies.rev {
+            self.policies = policies.concerned(&self.name, target);
+            self.rev = policies.rev;
+        }
+    }
+}
+
+impl TargetState {
+    /// Whether an incident of that policy may be standing here.
+    pub(super) fn stands(&self, policy_id: i64) -> bool {
+        self.pairs.iter().any(|pair| pair.standing && pair.policy_id == policy_id)
+    }
+
+    pub(super) fn pair(&mut self, policy_id: i64) -> &mut Pair {
+        let at = self.pairs.iter().position(|pair| pair.policy_id == policy_id).unwrap_or_else(|| {
+            self.pairs.push(Pair { policy_id, met_since: None, standing: false });
+            self.pairs.len() - 1
+        });
+        &mut self.pairs[at]
+    }
+
+    /// Violated now, and whether an incident may be standing.
+    pub(super) fn advance(&mut self, policy_id: i64, truth: Truth, hold: Duration, now: Timestamp) -> (bool, bool) {
+        match truth {
+            Truth::Met => {
+                let pair = self.pair(policy_id);
+                let since = *pair.met_since.get_or_insert(now);
+                let violated = now.since(since) >= hold;
+                let standing = pair.standing;
+                pair.standing |= violated;
+                (violated, standing)
+            }
+            Truth::Clear => {
+                let Some(at) = self.pairs.iter().position(|pair| pair.policy_id == policy_id) else {
+                    return (false, false);
+                };
+                // Another node's tick may have opened an incident that this engine has not seen: a condition
+                // that was met before is always looked up.
+                if self.pairs[at].standing {
+                    self.pairs[at].met_since = None;
+                } else {
+                    self.pairs.swap_remove(at);
+                }
+                (false, true)
+            }
+            // Neither met nor clear: it does not reset `for`.
+            Truth::NoData | Truth::Failed => {
+                (false, self.pairs.iter().any(|pair| pair.policy_id == policy_id && pair.standing))
+            }
+        }
+    }
+}
