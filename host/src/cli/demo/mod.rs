@@ -1,6 +1,6 @@
 //! `vigil demo`: a small service is broken and healed before the reader's eyes.
 //!
-//! Everything is real: a service of its own ([`service`]), a supervisor in supervisord's language ([`supervisor`]), a
+//! Everything is real: a service of its own ([`mod@service`]), a supervisor in supervisord's language ([`supervisor`]), a
 //! `vigil serve` with a policy, and the CPU readings of the service from `/proc`. What happens is read from the
 //! server's API and told line by line ([`story`], [`watch`], [`why`]).
 
