@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api};
 use crate::api::policies::files;
+use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
@@ -145,7 +145,8 @@ impl App {
     /// next, then the connections, then the writer, and last the lease.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
         let Self { config, api, arrivals, writer, parts, store, .. } = self;
-        let (stop_claims, stop_accepting, stop) = (api.ending.clone(), CancellationToken::new(), CancellationToken::new());
+        let (stop_claims, stop_accepting, stop) =
+            (api.ending.clone(), CancellationToken::new(), CancellationToken::new());
         let tenures = Arc::clone(&parts.tenures);
         let mut background = JoinSet::new();
         let beats = (Arc::clone(&tenures), stop.clone());
@@ -250,7 +251,11 @@ fn pace(config: &Config) -> Pace {
     Pace {
         every: config.queue.sweep,
         silence: config.queue.lease + config.queue.grace,
-        keep: Keep { samples: config.retention.samples, keys: Duration::from_hours(24), bytes: config.retention.size },
+        keep: Keep {
+            samples: config.retention.samples,
+            keys: Duration::from_hours(24),
+            bytes: config.retention.size,
+        },
     }
 }
 

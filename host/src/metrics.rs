@@ -176,11 +176,7 @@ impl Metrics {
                 "Plugin files that were not loaded",
                 &[],
             )?,
-            plugin_loads: make.counters(
-                "vigil_plugin_loads_total",
-                "Plugin files that were loaded",
-                &[],
-            )?,
+            plugin_loads: make.counters("vigil_plugin_loads_total", "Plugin files that were loaded", &[])?,
             stale_commits: make.counter(
                 "vigil_stale_commits_total",
                 "Outcomes refused since their lease had been taken away",

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vigil_host::clock::Clock;
 use vigil_host::plugin::{
-    Compiler, ConnectionSettings, Ended, Guard, Plugins, Request, Route, RuleSettings, Settings, Setup, Target,
-    Trigger,
+    Compiler, ConnectionSettings, Ended, Guard, Plugins, Request, Route, RuleSettings, Settings, Setup,
+    Target, Trigger,
 };
 
 use crate::{Res, disk};

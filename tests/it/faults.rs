@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::stage::{Backend, Load, Setting, ask, campaign, config, install, open_policy, settle, wait_for_plugin};
+use crate::stage::{
+    Backend, Load, Setting, ask, campaign, config, install, open_policy, settle, wait_for_plugin,
+};
 use crate::support::{Behaviour, CountingTarget, Vigil, wait_until};
 
 /// A server with the two policies of the load and the plugin that may not be run twice.
@@ -37,10 +39,16 @@ impl Scene {
     pub(crate) fn judge(&self, acknowledged: &[i64]) {
         assert!(acknowledged.len() > 50, "the load must have done something: {}", acknowledged.len());
         let states = settle(&self.vigil, Duration::from_secs(120));
-        println!("{} events acknowledged, actions: {states:?}, calls: {}", acknowledged.len(), self.target.count());
+        println!(
+            "{} events acknowledged, actions: {states:?}, calls: {}",
+            acknowledged.len(),
+            self.target.count()
+        );
         assert!(states.get("succeeded").is_some_and(|count| *count > 10), "{states:?}");
         let stored: HashSet<i64> =
-            ask(self.backend.database.as_ref(), &self.vigil.data_dir(), "SELECT id FROM sample").into_iter().collect();
+            ask(self.backend.database.as_ref(), &self.vigil.data_dir(), "SELECT id FROM sample")
+                .into_iter()
+                .collect();
         let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id)).collect();
         assert!(lost.is_empty(), "{} acknowledged events are not in the database: {lost:?}", lost.len());
         let distinct: HashSet<_> = acknowledged.iter().collect();
@@ -91,7 +99,11 @@ fn sigterm_lets_attempts_finish_and_leaves_nothing_running() {
     assert!(status.success(), "{status}\n{}", scene.vigil.log());
     let running = "SELECT COUNT(*) FROM action WHERE state = 'running'";
     assert_eq!(ask(None, &scene.vigil.data_dir(), running), [0], "nothing is left in running");
-    assert_eq!(ask(None, &scene.vigil.data_dir(), "SELECT COUNT(*) FROM node"), [0], "nobody waits for its lease");
+    assert_eq!(
+        ask(None, &scene.vigil.data_dir(), "SELECT COUNT(*) FROM node"),
+        [0],
+        "nobody waits for its lease"
+    );
     scene.target.behave(Behaviour::default());
     scene.vigil.start_again();
     thread::sleep(Duration::from_secs(1));

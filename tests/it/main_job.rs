@@ -49,7 +49,9 @@ fn heals(setting: Setting) {
             "auto_remediate": true,
             "condition": {"type": "metric_exceeds", "metric": "cpu_percent", "threshold": 50}}),
     );
-    let before = wait_for(Duration::from_secs(20), "the process", || Some(supervisord.pid_of("web")).filter(|pid| *pid > 0));
+    let before = wait_for(Duration::from_secs(20), "the process", || {
+        Some(supervisord.pid_of("web")).filter(|pid| *pid > 0)
+    });
     let reading = wait_for(Duration::from_secs(30), "a reading over 50 %", || {
         Some(cpu_percent(before)).filter(|percent| *percent > 50.0)
     });

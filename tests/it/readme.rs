@@ -39,7 +39,8 @@ fn every_command_of_the_readme_works() {
     let port = free_port();
     // What differs from the text: the binary this build made instead of another build, a free port, a
     // directory of our own, and the server in the background instead of in another terminal.
-    let mut script = String::from("set -eu\ntrap 'kill $(jobs -p) $(cat FIRST.pid) 2>/dev/null || true' EXIT\n");
+    let mut script =
+        String::from("set -eu\ntrap 'kill $(jobs -p) $(cat FIRST.pid) 2>/dev/null || true' EXIT\n");
     for block in blocks(&readme) {
         for line in block.lines() {
             script.push_str(line);

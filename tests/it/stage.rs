@@ -189,7 +189,11 @@ pub(crate) fn settle(vigil: &Vigil, limit: Duration) -> HashMap<String, usize> {
             return by_state(vigil);
         }
         assert!(begun.elapsed() < limit, "{open} actions have not ended: {:?}", by_state(vigil));
-        for action in vigil.get_json("/api/v1/actions?state=uncertain&limit=500")["actions"].as_array().into_iter().flatten() {
+        for action in vigil.get_json("/api/v1/actions?state=uncertain&limit=500")["actions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
             let path = format!("/api/v1/actions/{}/resolve", action["id"]);
             vigil.post(&path, &json!({"outcome": "failed", "note": "looked at by the test"}));
         }
@@ -198,14 +202,25 @@ pub(crate) fn settle(vigil: &Vigil, limit: Duration) -> HashMap<String, usize> {
 }
 
 fn by_state(vigil: &Vigil) -> HashMap<String, usize> {
-    ["held", "scheduled", "blocked", "ready", "running", "succeeded", "dead", "expired", "cancelled", "uncertain"]
-        .into_iter()
-        .map(|state| {
-            let total = vigil.get_json(&format!("/api/v1/actions?state={state}&limit=1"))["total"].as_u64();
-            (state.to_owned(), usize::try_from(total.unwrap_or(0)).unwrap_or(0))
-        })
-        .filter(|(_, count)| *count > 0)
-        .collect()
+    [
+        "held",
+        "scheduled",
+        "blocked",
+        "ready",
+        "running",
+        "succeeded",
+        "dead",
+        "expired",
+        "cancelled",
+        "uncertain",
+    ]
+    .into_iter()
+    .map(|state| {
+        let total = vigil.get_json(&format!("/api/v1/actions?state={state}&limit=1"))["total"].as_u64();
+        (state.to_owned(), usize::try_from(total.unwrap_or(0)).unwrap_or(0))
+    })
+    .filter(|(_, count)| *count > 0)
+    .collect()
 }
 
 /// One number asked of a database: SQLite's file or a PostgreSQL URL.

@@ -99,7 +99,8 @@ impl Params {
     pub(super) fn new(query: Option<String>) -> Self {
         let query = query.unwrap_or_default();
         let url = reqwest::Url::parse(&format!("http://localhost/?{query}"));
-        let pairs: Vec<(String, String)> = url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
+        let pairs: Vec<(String, String)> =
+            url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
         // No database keeps a NUL, and not every one takes it as a value to compare with.
         let nul = pairs.iter().filter(|(_, value)| value.contains('\0')).map(|(name, value)| {
             let loc = vec![json!("query"), json!(name)];
@@ -122,10 +123,16 @@ impl Params {
             return default;
         };
         if number < *range.start() {
-            let (msg, ctx) = (format!("Input should be greater than or equal to {}", range.start()), json!({"ge": range.start()}));
+            let (msg, ctx) = (
+                format!("Input should be greater than or equal to {}", range.start()),
+                json!({"ge": range.start()}),
+            );
             self.faults.push(Invalid::new("greater_than_equal", loc, msg, json!(text)).ctx(ctx));
         } else if number > *range.end() {
-            let (msg, ctx) = (format!("Input should be less than or equal to {}", range.end()), json!({"le": range.end()}));
+            let (msg, ctx) = (
+                format!("Input should be less than or equal to {}", range.end()),
+                json!({"le": range.end()}),
+            );
             self.faults.push(Invalid::new("less_than_equal", loc, msg, json!(text)).ctx(ctx));
         }
         number
@@ -173,7 +180,8 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
         filter.phases = phases(status(word)?);
     }
     if let Some(word) = params.text("state").filter(|word| !word.is_empty()) {
-        let phase = Phase::from_word(word).ok_or_else(|| Problem::bad(format!("there is no state `{word}`")))?;
+        let phase =
+            Phase::from_word(word).ok_or_else(|| Problem::bad(format!("there is no state `{word}`")))?;
         filter.phases = vec![phase];
     }
     params.done()?;
@@ -223,7 +231,8 @@ async fn body(api: &Api, headers: &HeaderMap, sent: Body, needed: bool) -> Resul
 async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
     let value = body(&api, &headers, sent, true).await?;
     let draft = draft(&api, &value)?;
-    let (target, kind, priority, queued) = (draft.target.clone(), draft.kind.clone(), draft.priority, draft.queued);
+    let (target, kind, priority, queued) =
+        (draft.target.clone(), draft.kind.clone(), draft.priority, draft.queued);
     let now = api.clock.now();
     let created = api.store.create_action(draft, now).await?;
     if created.phase == Phase::Ready {
@@ -233,7 +242,11 @@ async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
         api.metrics.queue_operation("enqueue");
     }
     api.metrics.action(&target, &kind, created.phase.wire().word());
-    let message = if queued { "Action created successfully and queued for execution" } else { "Action created successfully" };
+    let message = if queued {
+        "Action created successfully and queued for execution"
+    } else {
+        "Action created successfully"
+    };
     let answer = json!({
         "ok": true, "action_id": created.id, "message": message, "target": target, "action_type": kind,
         "status": "pending", "queued": queued, "created_at": now,
@@ -242,7 +255,8 @@ async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
 }
 
 fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
-    let mut fields = Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut fields =
+        Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let target = fields.text("target", 1..=255, true);
     let target = target.and_then(|target| match normal_name(&target) {
         Ok(name) => Some(name),
@@ -251,12 +265,20 @@ fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
             None
         }
     });
-    let member = if fields.get("action").is_none() && fields.get("action_type").is_some() { "action_type" } else { "action" };
+    let member = if fields.get("action").is_none() && fields.get("action_type").is_some() {
+        "action_type"
+    } else {
+        "action"
+    };
     let kind = fields.text(member, 1..=255, true);
     if let Some(word) = fields.text("status", 1..=32, false)
         && WireStatus::from_word(&word).is_none()
     {
-        fields.fault("value_error", "status", "Value error, status is one of pending, running, completed, failed, cancelled");
+        fields.fault(
+            "value_error",
+            "status",
+            "Value error, status is one of pending, running, completed, failed, cancelled",
+        );
     }
     let priority = match fields.text("priority", 1..=32, false) {
         None => Priority::default(),
@@ -316,7 +338,8 @@ async fn cancel(
 ) -> Result<Json<Value>, Problem> {
     let id = id(&text, "action")?;
     let value = body(&api, &headers, sent, false).await?;
-    let mut fields = Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut fields =
+        Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let reason = fields.text("reason", 0..=500, false).unwrap_or_default();
     if !fields.faults.is_empty() {
         return Err(Problem::invalid(fields.faults));
@@ -345,7 +368,8 @@ async fn resolve(
 ) -> Result<Json<Value>, Problem> {
     let id = id(&text, "action")?;
     let value = body(&api, &headers, sent, true).await?;
-    let mut fields = Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut fields =
+        Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let note = fields.text("note", 0..=1000, false).unwrap_or_default();
     let step = match fields.text("outcome", 1..=32, true).as_deref() {
         Some("completed") => Some(Step::ResolveDone),
@@ -362,5 +386,7 @@ async fn resolve(
     };
     let done = api.store.resolve_action(id, step, &note, "api", api.clock.now()).await?;
     let (_, after) = changed(&api, &text, done)?;
-    Ok(Json(json!({"ok": true, "action_id": id, "message": "Action resolved", "state": after, "status": after.wire()})))
+    Ok(Json(
+        json!({"ok": true, "action_id": id, "message": "Action resolved", "state": after, "status": after.wire()}),
+    ))
 }

@@ -39,10 +39,13 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
-    } else if response.status().is_client_error() && response.headers().get(header::CONTENT_TYPE).is_none_or(is_text) {
+    } else if response.status().is_client_error()
+        && response.headers().get(header::CONTENT_TYPE).is_none_or(is_text)
+    {
         // What the framework refuses by itself, in our shape.
         let status = response.status();
-        response = Problem::new(status, status.canonical_reason().unwrap_or("Bad Request")).render(&id, problem_json);
+        response = Problem::new(status, status.canonical_reason().unwrap_or("Bad Request"))
+            .render(&id, problem_json);
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -121,11 +124,13 @@ fn same_site(headers: &HeaderMap, limits: &super::Limits) -> Result<(), Problem>
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let origin = text(&header::ORIGIN);
     let listed = origin.is_some_and(|origin| {
-        origin != "null" && (limits.origins.iter().any(|allowed| allowed == origin) || ours(origin, text(&header::HOST)))
+        origin != "null"
+            && (limits.origins.iter().any(|allowed| allowed == origin) || ours(origin, text(&header::HOST)))
     });
     let crossing = matches!(text(&FETCH_SITE), Some("cross-site" | "same-site"));
     if (origin.is_some() || crossing) && !listed {
-        let text = "another site's page may not change anything here; list its origin in server.allowed_origins";
+        let text =
+            "another site's page may not change anything here; list its origin in server.allowed_origins";
         return Err(Problem::new(StatusCode::FORBIDDEN, text));
     }
     Ok(())

@@ -100,13 +100,18 @@ async fn facts(api: &Api, chain: &Chain) -> Result<Value, Problem> {
 fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(event) = &chain.event {
-        lines.push(format!("{} {} = {} was observed on {}", event.observed_at, event.name, event.value, row.target));
+        lines.push(format!(
+            "{} {} = {} was observed on {}",
+            event.observed_at, event.name, event.value, row.target
+        ));
     }
     let condition = serde_json::from_str::<Value>(&row.evidence).unwrap_or(Value::Null);
     let condition = condition["condition"].as_str().unwrap_or("its condition").to_owned();
     lines.push(format!(
         "{} policy {} (version {}) was violated: {condition}",
-        Timestamp::from_micros(row.opened_at), row.policy_name, row.policy_version
+        Timestamp::from_micros(row.opened_at),
+        row.policy_name,
+        row.policy_version
     ));
     for decision in &chain.decisions {
         let times = if decision.times > 1 { format!(" ({} times)", decision.times) } else { String::new() };
@@ -119,10 +124,16 @@ fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
     for (action, attempts) in &chain.actions {
         for attempt in attempts {
             let plugin = attempt.plugin.as_deref().unwrap_or("no plugin");
-            lines.push(format!("{} attempt {} of action {action} began in plugin {plugin}", attempt.started_at, attempt.attempt));
+            lines.push(format!(
+                "{} attempt {} of action {action} began in plugin {plugin}",
+                attempt.started_at, attempt.attempt
+            ));
             for call in &attempt.calls {
                 let answer = call.status.map_or_else(|| call.state.clone(), |status| status.to_string());
-                lines.push(format!("    {} {} on connection {}: {answer}", call.method, call.path, call.connection));
+                lines.push(format!(
+                    "    {} {} on connection {}: {answer}",
+                    call.method, call.path, call.connection
+                ));
             }
             if let (Some(at), Some(outcome)) = (attempt.ended_at, &attempt.outcome) {
                 lines.push(format!("{at} it ended {outcome}: {}", attempt.message.as_deref().unwrap_or("")));

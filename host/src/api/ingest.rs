@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use super::input::{self, Fields, Media};
 use super::problem::{Invalid, Problem};
 use super::{Api, Limits};
-use crate::domain::event::{Event, Tags, Target};
 use crate::domain::Timestamp;
+use crate::domain::event::{Event, Tags, Target};
 use crate::pipeline::ingest::{Key, Request};
 
 /// A reading from further ahead than this carries the receive time instead.
@@ -185,7 +185,8 @@ fn event(
     }
     let observed = read.filter(|at| *at <= now.after(AHEAD));
     for stranger in fields.strangers(&MEMBERS) {
-        warnings.push(format!("unknown member `{}` is ignored", stranger.chars().take(64).collect::<String>()));
+        warnings
+            .push(format!("unknown member `{}` is ignored", stranger.chars().take(64).collect::<String>()));
     }
     match (name, number) {
         (Some(name), Some(value)) if fields.faults.is_empty() => Ok(Event {
@@ -208,7 +209,8 @@ fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Tags {
             Value::String(text) => {
                 tags.insert(key, text);
             }
-            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other
+            @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 let mut loc = fields.at("tags");
                 loc.push(json!(key));
                 fields.faults.push(Invalid::new("string_type", loc, "Input should be a valid string", other));
@@ -218,7 +220,8 @@ fn tags(fields: &mut Fields<'_>, limits: &Limits) -> Tags {
     for (key, value) in fields.object("labels").unwrap_or_default() {
         tags.entry(key).or_insert_with(|| match value {
             Value::String(text) => text,
-            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            other
+            @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                 other.to_string()
             }
         });

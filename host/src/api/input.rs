@@ -15,7 +15,8 @@ const NESTING: usize = 32;
 
 /// Collects a body within `limit` bytes and `patience`.
 pub(super) async fn collect(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {limit} bytes"));
+    let too_large =
+        || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {limit} bytes"));
     // What announces itself as too large is not waited for.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
@@ -65,18 +66,29 @@ fn not_json(kind: &str) -> Problem {
 /// Parses JSON text. Deeper than 32, a NUL in a text, or not JSON: 422.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(Problem::invalid(vec![Invalid::new("missing", vec![json!("body")], "Field required", Value::Null)]));
+        return Err(Problem::invalid(vec![Invalid::new(
+            "missing",
+            vec![json!("body")],
+            "Field required",
+            Value::Null,
+        )]));
     }
     let refused = |at: usize, why: String| {
         Problem::invalid(vec![
-            Invalid::new("json_invalid", vec![json!("body"), json!(at)], format!("JSON decode error: {why}"), json!({}))
-                .ctx(json!({"error": why})),
+            Invalid::new(
+                "json_invalid",
+                vec![json!("body"), json!(at)],
+                format!("JSON decode error: {why}"),
+                json!({}),
+            )
+            .ctx(json!({"error": why})),
         ])
     };
     if let Some(at) = too_deep(bytes) {
         return Err(refused(at, format!("nested deeper than {NESTING}")));
     }
-    let value: Value = serde_json::from_slice(bytes).map_err(|wrong| refused(offset(bytes, &wrong), wrong.to_string()))?;
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|wrong| refused(offset(bytes, &wrong), wrong.to_string()))?;
     if holds_nul(&value) {
         let at = bytes.windows(6).position(|six| six == b"\\u0000").unwrap_or(0);
         return Err(refused(at, "a text holds NUL, which no database can keep".to_owned()));
@@ -86,8 +98,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
 
 /// Where in the bytes an error is.
 fn offset(bytes: &[u8], wrong: &serde_json::Error) -> usize {
-    let before: usize =
-        bytes.split(|byte| *byte == b'\n').take(wrong.line().saturating_sub(1)).map(|line| line.len() + 1).sum();
+    let before: usize = bytes
+        .split(|byte| *byte == b'\n')
+        .take(wrong.line().saturating_sub(1))
+        .map(|line| line.len() + 1)
+        .sum();
     (before + wrong.column().saturating_sub(1)).min(bytes.len())
 }
 
@@ -141,12 +156,15 @@ impl<'a> Fields<'a> {
     pub(super) fn new(value: &'a Value, loc: Vec<Value>) -> Result<Self, Invalid> {
         match value {
             Value::Object(members) => Ok(Self { members, loc, faults: Vec::new() }),
-            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => Err(Invalid::new(
-                "model_attributes_type",
-                loc,
-                "Input should be a valid dictionary or object to extract fields from",
-                other.clone(),
-            )),
+            other
+            @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                Err(Invalid::new(
+                    "model_attributes_type",
+                    loc,
+                    "Input should be a valid dictionary or object to extract fields from",
+                    other.clone(),
+                ))
+            }
         }
     }
 
@@ -181,7 +199,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A text of `min..=max` characters after trimming.
-    pub(super) fn text(&mut self, member: &str, range: std::ops::RangeInclusive<usize>, needed: bool) -> Option<String> {
+    pub(super) fn text(
+        &mut self,
+        member: &str,
+        range: std::ops::RangeInclusive<usize>,
+        needed: bool,
+    ) -> Option<String> {
         let value = if needed { self.need(member)? } else { self.get(member)? };
         let Value::String(text) = value else {
             self.fault("string_type", member, "Input should be a valid string");
@@ -219,16 +242,26 @@ impl<'a> Fields<'a> {
         let number = match self.need(member)? {
             Value::Number(number) => number.as_f64(),
             Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
-            Value::String(text) => if let Ok(number) = text.trim().parse::<f64>() { Some(number) } else {
-                self.fault("float_parsing", member, "Input should be a valid number, unable to parse string as a number");
-                return None;
-            },
+            Value::String(text) => {
+                if let Ok(number) = text.trim().parse::<f64>() {
+                    Some(number)
+                } else {
+                    self.fault(
+                        "float_parsing",
+                        member,
+                        "Input should be a valid number, unable to parse string as a number",
+                    );
+                    return None;
+                }
+            }
             Value::Null | Value::Array(_) | Value::Object(_) => {
                 self.fault("float_type", member, "Input should be a valid number");
                 return None;
             }
         };
-        if let Some(number) = number.filter(|number| number.is_finite()) { Some(number) } else {
+        if let Some(number) = number.filter(|number| number.is_finite()) {
+            Some(number)
+        } else {
             self.fault("finite_number", member, "Input should be a finite number");
             None
         }
@@ -261,7 +294,9 @@ impl<'a> Fields<'a> {
 
     /// An object.
     pub(super) fn object(&mut self, member: &str) -> Option<Map<String, Value>> {
-        if let Value::Object(members) = self.get(member)? { Some(members.clone()) } else {
+        if let Value::Object(members) = self.get(member)? {
+            Some(members.clone())
+        } else {
             self.fault("dict_type", member, "Input should be a valid dictionary");
             None
         }

@@ -7,8 +7,8 @@ mod health;
 mod incidents;
 mod ingest;
 mod input;
-pub mod policies;
 mod plugins;
+pub mod policies;
 pub mod problem;
 
 use std::sync::{Arc, RwLock};

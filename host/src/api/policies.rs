@@ -136,7 +136,8 @@ async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
 async fn checked(api: &Api, value: Value) -> Result<Draft, Problem> {
     // Compiling parses on a thread of its own and takes milliseconds.
     let draft = tokio::task::spawn_blocking(move || draft(&value)).await;
-    let mut draft = draft.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check ended early"))??;
+    let mut draft =
+        draft.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check ended early"))??;
     draft.warnings.extend(action_warning(api, &draft.spec)?);
     Ok(draft)
 }
@@ -195,7 +196,8 @@ async fn update(
 
 /// The policy with the members that this route may change.
 fn patched(policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), Problem> {
-    let mut fields = Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut fields =
+        Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let mut spec = policy.spec.clone();
     let mut warnings = Vec::new();
     if let Some(text) = fields.text("description", 0..=4096, false) {
@@ -216,10 +218,16 @@ fn patched(policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), 
     let enabled = fields.flag("enabled").unwrap_or(policy.enabled);
     for (member, now) in [("condition", &spec.condition), ("action", &json!(spec.action))] {
         if fields.get(member).is_some_and(|sent| sent != now) {
-            warnings.push(format!("`{member}` is not changed by this route; send the whole policy with ?replace=true"));
+            warnings.push(format!(
+                "`{member}` is not changed by this route; send the whole policy with ?replace=true"
+            ));
         }
     }
-    if fields.faults.is_empty() { Ok((spec, enabled, warnings)) } else { Err(Problem::invalid(fields.faults)) }
+    if fields.faults.is_empty() {
+        Ok((spec, enabled, warnings))
+    } else {
+        Err(Problem::invalid(fields.faults))
+    }
 }
 
 async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {

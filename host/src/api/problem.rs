@@ -94,8 +94,13 @@ impl Problem {
             Value::String(text) => text.clone(),
             Value::Array(list) => {
                 let one = |entry: &Value| {
-                    let loc: Vec<String> = entry["loc"].as_array().into_iter().flatten().skip(1)
-                        .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned)).collect();
+                    let loc: Vec<String> = entry["loc"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .skip(1)
+                        .map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned))
+                        .collect();
                     format!("{}: {}", loc.join("."), entry["msg"].as_str().unwrap_or(""))
                 };
                 list.iter().map(one).collect::<Vec<_>>().join("; ")
@@ -141,7 +146,8 @@ impl Invalid {
     }
 
     fn json(self) -> Value {
-        let mut entry = json!({"type": self.kind, "loc": self.loc, "msg": self.msg, "input": shown(&self.input, 0)});
+        let mut entry =
+            json!({"type": self.kind, "loc": self.loc, "msg": self.msg, "input": shown(&self.input, 0)});
         if let Some(ctx) = self.ctx {
             entry["ctx"] = ctx;
         }
@@ -155,7 +161,9 @@ fn shown(value: &Value, depth: usize) -> Value {
         Value::String(text) if text.chars().count() > 256 => Value::String(text.chars().take(256).collect()),
         Value::Array(items) if depth > 3 || items.len() > 20 => json!(format!("[{} items]", items.len())),
         Value::Array(items) => items.iter().map(|item| shown(item, depth + 1)).collect(),
-        Value::Object(members) if depth > 3 || members.len() > 40 => json!(format!("{{{} members}}", members.len())),
+        Value::Object(members) if depth > 3 || members.len() > 40 => {
+            json!(format!("{{{} members}}", members.len()))
+        }
         Value::Object(members) => Value::Object(
             members
                 .iter()
@@ -192,16 +200,21 @@ impl From<store::Error> for Problem {
             store::Error::Conflict => Self::conflict("it exists already, or somebody changed it meanwhile"),
             store::Error::Full(_) => {
                 tracing::error!(error = %wrong, "the database has no room left");
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "the database has no room left; nothing was stored")
-                    .retry_after(30)
+                Self::new(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "the database has no room left; nothing was stored",
+                )
+                .retry_after(30)
             }
             store::Error::Unavailable(_) | store::Error::CommitUnknown(_) => {
                 tracing::warn!(error = %wrong, "the database does not answer");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again").retry_after(1)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again")
+                    .retry_after(1)
             }
             store::Error::Data(_) | store::Error::Broken(_) => {
                 tracing::error!(error = %wrong, "an unexpected answer of the database");
-                let mut problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong inside Vigil");
+                let mut problem =
+                    Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong inside Vigil");
                 problem.extra.push(("error", json!("Internal server error")));
                 problem
             }

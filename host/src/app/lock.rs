@@ -26,7 +26,9 @@ pub(super) fn take(dir: &Path) -> Result<Lock, Error> {
     match file.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
-            return Err(wrong("another vigil is using it; stop that one, or give this one its own --data-dir".into()));
+            return Err(wrong(
+                "another vigil is using it; stop that one, or give this one its own --data-dir".into(),
+            ));
         }
         Err(std::fs::TryLockError::Error(why)) => return Err(wrong(why.to_string())),
     }

@@ -20,6 +20,8 @@ pub fn run(config: &Config) -> Result<(), Error> {
         Ok::<_, app::Error>((store.kind(), installation, statements))
     });
     let (kind, installation, statements) = done.map_err(|wrong| Error::Failed(wrong.to_string()))?;
-    output::line(format!("The {kind} database is in this version's form (installation {installation}, {statements} statements checked)."));
+    output::line(format!(
+        "The {kind} database is in this version's form (installation {installation}, {statements} statements checked)."
+    ));
     Ok(())
 }

@@ -11,8 +11,7 @@ use super::problem::{Problem, Problems, unknown_keys};
 use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
 use super::values::{List, Listen, SecretUrl, Size, Span};
 use super::{
-    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Redis, Retention,
-    Retry, Server,
+    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Redis, Retention, Retry, Server,
 };
 
 pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {

@@ -31,7 +31,8 @@ pub fn parse(json: &Value) -> Result<Condition, Fault> {
 }
 
 fn read(json: &Value, path: &mut Vec<String>) -> Result<Condition, Fault> {
-    let here = |path: &[String]| if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
+    let here =
+        |path: &[String]| if path.is_empty() { String::new() } else { format!("{}: ", path.join(".")) };
     let Value::Object(members) = json else {
         return Err(Fault::Typed(format!("{}a condition is an object with a `type`", here(path))));
     };
@@ -49,9 +50,10 @@ fn read(json: &Value, path: &mut Vec<String>) -> Result<Condition, Fault> {
                 .filter(|name| !name.is_empty())
                 .ok_or_else(|| Fault::Typed(format!("{}`metric` must name a metric", here(path))))?
                 .to_owned();
-            let threshold = members.get("threshold").and_then(number).ok_or_else(|| {
-                Fault::Typed(format!("{}`threshold` must be a finite number", here(path)))
-            })?;
+            let threshold = members
+                .get("threshold")
+                .and_then(number)
+                .ok_or_else(|| Fault::Typed(format!("{}`threshold` must be a finite number", here(path))))?;
             Ok(if kind == Some("metric_exceeds") {
                 Condition::Exceeds { metric, threshold }
             } else {
@@ -136,7 +138,10 @@ mod tests {
             (json!({"type": "sometimes"}), "sometimes"),
             (json!({"metric": "cpu"}), "type"),
             (json!([1]), "object"),
-            (json!({"type": "all", "conditions": [{"type": "cel", "expression": "", "x": 1}]}), "conditions.0.x"),
+            (
+                json!({"type": "all", "conditions": [{"type": "cel", "expression": "", "x": 1}]}),
+                "conditions.0.x",
+            ),
         ] {
             assert!(parse(&bad).unwrap_err().to_string().contains(word), "{bad}");
         }

@@ -234,7 +234,12 @@ impl Partition {
 
     /// Looks at every target again, with its series' last samples in the place of events: what only time
     /// decides. Per policy and target the worst finding is appended.
-    pub fn tick(&mut self, policies: &PolicySet, (now, limits): (Timestamp, Limits), findings: &mut Findings) {
+    pub fn tick(
+        &mut self,
+        policies: &PolicySet,
+        (now, limits): (Timestamp, Limits),
+        findings: &mut Findings,
+    ) {
         for at in 0..self.targets.len() {
             let mut of_target: Vec<Finding> = Vec::new();
             let target = &mut self.targets[at];
@@ -328,7 +333,8 @@ fn judge(
         Err(EvalError::Error(_) | EvalError::OutOfFuel) => Truth::Failed,
     };
     let saw = if truth == Truth::Met { view.saw() } else { Vec::new() };
-    let (violated, standing) = target.advance(compiled.policy.id, truth, compiled.policy.guardrails.hold, now);
+    let (violated, standing) =
+        target.advance(compiled.policy.id, truth, compiled.policy.guardrails.hold, now);
     Judged { truth, violated, standing, saw }
 }
 

@@ -55,7 +55,8 @@ impl PolicySet {
         let mut set = Self { rev, ..Self::default() };
         for policy in compiled.into_iter().filter(|compiled| compiled.policy.enabled) {
             let at = u32::try_from(set.policies.len()).unwrap_or(u32::MAX);
-            let mut names: Vec<&str> = policy.program.reads().iter().map(|read| read.metric.as_str()).collect();
+            let mut names: Vec<&str> =
+                policy.program.reads().iter().map(|read| read.metric.as_str()).collect();
             names.dedup();
             for name in names {
                 let readers = set.readers.entry(name.to_owned()).or_default();

@@ -94,7 +94,13 @@ impl TargetState {
     }
 
     /// Violated now, and whether an incident may be standing.
-    pub(super) fn advance(&mut self, policy_id: i64, truth: Truth, hold: Duration, now: Timestamp) -> (bool, bool) {
+    pub(super) fn advance(
+        &mut self,
+        policy_id: i64,
+        truth: Truth,
+        hold: Duration,
+        now: Timestamp,
+    ) -> (bool, bool) {
         match truth {
             Truth::Met => {
                 let pair = self.pair(policy_id);

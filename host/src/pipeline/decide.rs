@@ -71,7 +71,12 @@ pub struct About<'a> {
 
 impl<'a> Deciding<'a> {
     /// Begins with the ledgers as the database has them.
-    pub fn new(plan: &'a mut Plan, ledgers: HashMap<Pair, Ledger>, max_attempts: i64, clock: &'a Clock) -> Self {
+    pub fn new(
+        plan: &'a mut Plan,
+        ledgers: HashMap<Pair, Ledger>,
+        max_attempts: i64,
+        clock: &'a Clock,
+    ) -> Self {
         let open = ledgers
             .iter()
             .filter_map(|(pair, ledger)| {
@@ -134,7 +139,8 @@ impl<'a> Deciding<'a> {
                 (Verdict::Suppress { reason: word, until }, word, None)
             }
             Decision::HandOver(why) => {
-                if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
+                if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut())
+                {
                     incident.state = State::HandedOver;
                 }
                 (Verdict::HandOver(why.word()), why.word(), None)
@@ -173,7 +179,13 @@ impl<'a> Deciding<'a> {
         });
     }
 
-    fn open_incident(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, evidence: Value) -> Which {
+    fn open_incident(
+        &mut self,
+        compiled: &Compiled,
+        finding: &Finding,
+        pair: &Pair,
+        evidence: Value,
+    ) -> Which {
         let which = Which::New(self.plan.opened.len());
         self.plan.opened.push(IncidentDraft {
             id: 0,

@@ -57,7 +57,11 @@ pub async fn attempt(parts: &Parts, lease: Lease, route: Route, handle: Handle, 
     if matches!(report.result, Ended::Fenced) && !handle.revoked.load(Ordering::Acquire) {
         // The lease is gone: whoever rescued the action decides, nothing of ours may be written.
         parts.metrics.stale_commit();
-        tracing::warn!(action_id = lease.task.id, attempt = lease.attempt, "the lease was lost; the result is dropped");
+        tracing::warn!(
+            action_id = lease.task.id,
+            attempt = lease.attempt,
+            "the lease was lost; the result is dropped"
+        );
         return;
     }
     let drained = draining.load(Ordering::Acquire);
@@ -89,8 +93,11 @@ async fn record(parts: &Parts, lease: &Lease, finished: Finished) {
             }
             Ok(None) => {
                 parts.metrics.stale_commit();
-                tracing::warn!(action_id = lease.task.id, attempt = lease.attempt,
-                    "the action was taken over meanwhile; the result is dropped");
+                tracing::warn!(
+                    action_id = lease.task.id,
+                    attempt = lease.attempt,
+                    "the action was taken over meanwhile; the result is dropped"
+                );
                 return;
             }
             Err(wrong) => {
@@ -115,7 +122,9 @@ fn count(parts: &Parts, lease: &Lease, ending: &Ending) {
     parts.metrics.action(&lease.task.target, &lease.task.kind, status);
     match ending {
         Ending::Succeeded { .. } => parts.metrics.worker_task("completed"),
-        Ending::Retry { .. } | Ending::Dead { .. } | Ending::Uncertain { .. } => parts.metrics.worker_task("failed"),
+        Ending::Retry { .. } | Ending::Dead { .. } | Ending::Uncertain { .. } => {
+            parts.metrics.worker_task("failed")
+        }
         Ending::GivenBack | Ending::Superseded => {}
     }
     let how = ending;
@@ -132,7 +141,8 @@ async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenur
     let (revoked, owner) = (Arc::clone(&handle.revoked), lease.owner.clone());
     let holds = move || !revoked.load(Ordering::Acquire) && tenure.boot_id == owner && tenure.holds();
     let (started, _) = oneshot::channel();
-    let guard = Guard { cancel: handle.cancel.clone(), holds: Arc::new(holds), journal, started: Some(started) };
+    let guard =
+        Guard { cancel: handle.cancel.clone(), holds: Arc::new(holds), journal, started: Some(started) };
     let execution = parts.plugins.execute(route, request, guard);
     tokio::pin!(execution);
     loop {
@@ -212,11 +222,16 @@ fn ending(parts: &Parts, lease: &Lease, report: &Report, draining: bool) -> Endi
     }
     match &report.result {
         Ended::Ok(outcome) => Ending::Succeeded { summary: outcome.summary.clone() },
-        Ended::Invalid(_) | Ended::Permanent(_) | Ended::Denied(_) | Ended::Cancelled(_) => Ending::Dead { error },
-        Ended::Retryable(_, after) => retry(*after),
-        Ended::Trap(_) | Ended::Deadline | Ended::Memory(_) | Ended::Limit(_) | Ended::Host(_) | Ended::Fenced => {
-            retry(None)
+        Ended::Invalid(_) | Ended::Permanent(_) | Ended::Denied(_) | Ended::Cancelled(_) => {
+            Ending::Dead { error }
         }
+        Ended::Retryable(_, after) => retry(*after),
+        Ended::Trap(_)
+        | Ended::Deadline
+        | Ended::Memory(_)
+        | Ended::Limit(_)
+        | Ended::Host(_)
+        | Ended::Fenced => retry(None),
     }
 }
 
@@ -224,7 +239,8 @@ fn ending(parts: &Parts, lease: &Lease, report: &Report, draining: bool) -> Endi
 /// (it saw the answers), unless a call of its was never answered.
 fn unclear(effects: Effects, report: &Report) -> Option<Ending> {
     let sent = report.calls.iter().any(|call| {
-        call.mutating && matches!(call.state, CallState::Unknown | CallState::Intent | CallState::Done)
+        call.mutating
+            && matches!(call.state, CallState::Unknown | CallState::Intent | CallState::Done)
             && !(call.state == CallState::Done && call.status.is_none())
     });
     let unanswered = report
@@ -272,7 +288,9 @@ fn message(ended: &Ended) -> String {
 fn result(ended: &Ended) -> Value {
     match ended {
         Ended::Ok(outcome) => json!(outcome),
-        Ended::Permanent(failure) | Ended::Retryable(failure, _) | Ended::Cancelled(failure) => json!(failure),
+        Ended::Permanent(failure) | Ended::Retryable(failure, _) | Ended::Cancelled(failure) => {
+            json!(failure)
+        }
         Ended::Invalid(problems) => json!(problems),
         Ended::Trap(_)
         | Ended::Deadline
@@ -311,10 +329,9 @@ mod tests {
 
     #[test]
     fn delays_follow_the_contract() {
-        let retry = |backoff| Retry { base: Duration::from_secs(1), longest: Duration::from_secs(60), backoff };
-        let seconds = |backoff| -> Vec<u64> {
-            (1..=8).map(|n| retry(backoff).delay(n).as_secs()).collect()
-        };
+        let retry =
+            |backoff| Retry { base: Duration::from_secs(1), longest: Duration::from_secs(60), backoff };
+        let seconds = |backoff| -> Vec<u64> { (1..=8).map(|n| retry(backoff).delay(n).as_secs()).collect() };
         assert_eq!(seconds(Backoff::Exponential), [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(seconds(Backoff::Linear), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(seconds(Backoff::Constant), [1; 8]);

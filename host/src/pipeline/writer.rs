@@ -60,7 +60,14 @@ impl Writer {
     pub fn new(parts: Parts) -> Self {
         let partitions = (0..PARTITIONS).map(|_| Partition::default()).collect();
         let policies = Arc::new(PolicySet::new(Vec::new(), -1));
-        Self { parts, partitions, policies, compiled: HashMap::new(), block: Block::default(), violated: Vec::new() }
+        Self {
+            parts,
+            partitions,
+            policies,
+            compiled: HashMap::new(),
+            block: Block::default(),
+            violated: Vec::new(),
+        }
     }
 
     /// Serves until `stop`, then finishes what has arrived.

@@ -101,7 +101,8 @@ impl Hints {
     pub fn new(url: &str, installation: &str) -> Result<Arc<Self>, Error> {
         let place = Place::parse(url)?;
         let (send, receive) = mpsc::channel(BACKLOG);
-        let lists = Priority::ALL.iter().map(|p| format!("{{vigil:{installation}}}:h{}", p.number())).collect();
+        let lists =
+            Priority::ALL.iter().map(|p| format!("{{vigil:{installation}}}:h{}", p.number())).collect();
         Ok(Arc::new(Self {
             place,
             lists,
@@ -158,7 +159,11 @@ impl Hints {
         }
     }
 
-    async fn push(&self, connection: &mut Option<Connection>, ready: &[(i64, i64)]) -> redis::RedisResult<()> {
+    async fn push(
+        &self,
+        connection: &mut Option<Connection>,
+        ready: &[(i64, i64)],
+    ) -> redis::RedisResult<()> {
         let connection = match connection {
             Some(connection) => connection,
             None => connection.insert(self.place.connect(Duration::from_millis(500)).await?),
@@ -166,7 +171,9 @@ impl Hints {
         for (number, list) in self.lists.iter().enumerate() {
             let ids: Vec<i64> = ready
                 .iter()
-                .filter(|(_, priority)| Priority::from_number(*priority).number() == i64::try_from(number).unwrap_or(0))
+                .filter(|(_, priority)| {
+                    Priority::from_number(*priority).number() == i64::try_from(number).unwrap_or(0)
+                })
                 .map(|(id, _)| *id)
                 .collect();
             if ids.is_empty() {
@@ -259,7 +266,9 @@ impl Place {
             };
             let (master, database) = path.split_once('/').unwrap_or((path, "0"));
             if master.is_empty() || hosts.is_empty() {
-                return Err(Error::Url("write redis+sentinel://host:26379,host:26379/master-name/0".to_owned()));
+                return Err(Error::Url(
+                    "write redis+sentinel://host:26379,host:26379/master-name/0".to_owned(),
+                ));
             }
             let database =
                 database.parse().map_err(|_| Error::Url(format!("{database} is no database number")))?;
@@ -283,9 +292,14 @@ impl Place {
                 if let Some(password) = password {
                     settings = settings.set_password(password.as_str());
                 }
-                let node = redis::sentinel::SentinelNodeConnectionInfo::default().set_redis_connection_info(settings);
-                let mut sentinel =
-                    SentinelClient::build(nodes.clone(), master.clone(), Some(node), SentinelServerType::Master)?;
+                let node = redis::sentinel::SentinelNodeConnectionInfo::default()
+                    .set_redis_connection_info(settings);
+                let mut sentinel = SentinelClient::build(
+                    nodes.clone(),
+                    master.clone(),
+                    Some(node),
+                    SentinelServerType::Master,
+                )?;
                 sentinel.get_async_connection_with_config(&config).await.map(Connection::Single)
             }
             Self::Cluster(nodes) => {

@@ -60,7 +60,13 @@ impl Store {
 
     /// Withdraws an action. A running attempt loses its lease with this commit: the host refuses its next
     /// call, and its result changes nothing.
-    pub async fn cancel_action(&self, id: i64, reason: &str, actor: &str, now: Timestamp) -> Result<Cancelled> {
+    pub async fn cancel_action(
+        &self,
+        id: i64,
+        reason: &str,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Cancelled> {
         let details = format!("Cancelled: {}", if reason.is_empty() { "no reason given" } else { reason });
         let change = Change { step: Step::Cancel, actor, details: Some(details), error: None };
         self.change(id, change, now).await
@@ -95,7 +101,9 @@ impl Store {
         let (word,): (String,) = on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
         let before = rows::phase(&word)?;
         let Some(mut after) = before.after(change.step) else { return Ok(Cancelled::Refused(before)) };
-        if matches!(change.step, Step::Enqueue | Step::ResolveRetry) && !slot::enter(&mut tx, &target, id).await? {
+        if matches!(change.step, Step::Enqueue | Step::ResolveRetry)
+            && !slot::enter(&mut tx, &target, id).await?
+        {
             after = Phase::Blocked;
         }
         if change.step == Step::ResolveRetry {
@@ -114,8 +122,15 @@ impl Store {
             Step::Cancel => "action.cancelled",
             Step::Enqueue => "action.queued",
             Step::ResolveDone | Step::ResolveFailed | Step::ResolveRetry => "action.resolved",
-            Step::Block | Step::Promote | Step::Claim | Step::Succeed | Step::Retry | Step::Fail | Step::LoseTrack
-            | Step::GiveBack | Step::Expire => "action.changed",
+            Step::Block
+            | Step::Promote
+            | Step::Claim
+            | Step::Succeed
+            | Step::Retry
+            | Step::Fail
+            | Step::LoseTrack
+            | Step::GiveBack
+            | Step::Expire => "action.changed",
         };
         add_audit(&mut tx, &Entry::action(change.actor, verb, id, incident, facts), now).await?;
         tx.commit().await?;

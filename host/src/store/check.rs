@@ -4,7 +4,10 @@
 use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{Error, Result, Store, on};
-use super::{action, bulk, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep, why};
+use super::{
+    action, bulk, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep,
+    why,
+};
 
 impl Store {
     /// Prepares every statement that this version may send, and answers how many there are.
@@ -33,7 +36,8 @@ impl Store {
         for (name, statement) in lists.into_iter().flatten() {
             let text = statement.get(tx.dialect());
             let prepared = on!(&mut tx, c => c.prepare(text.into_sql_str()).await.map(|_| ()));
-            prepared.map_err(|wrong| Error::Broken(format!("the statement {name} can't be prepared: {wrong}")))?;
+            prepared
+                .map_err(|wrong| Error::Broken(format!("the statement {name} can't be prepared: {wrong}")))?;
             count += 1;
         }
         Ok(count)

@@ -125,7 +125,8 @@ impl Store {
         let (mut leases, mut promoted) = (Vec::new(), Vec::new());
         for task in tasks {
             if task.expires_at.is_some_and(|at| at < now.micros()) {
-                end(&mut tx, &task, &EXPIRE, "Expired: the event that led to it is too old to act on", now).await?;
+                end(&mut tx, &task, &EXPIRE, "Expired: the event that led to it is too old to act on", now)
+                    .await?;
                 promoted.extend(slot::leave(&mut tx, &task.target, task.id, now).await?);
                 continue;
             }
@@ -167,7 +168,13 @@ statements! { pub(super) MORE:
     ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND run_at <= $1 LIMIT 1";
 }
 
-async fn take(tx: &mut Tx, task: Task, owner: &str, dispatch: Dispatch, now: Timestamp) -> Result<Option<Lease>> {
+async fn take(
+    tx: &mut Tx,
+    task: Task,
+    owner: &str,
+    dispatch: Dispatch,
+    now: Timestamp,
+) -> Result<Option<Lease>> {
     let (fence, take, add) = (tx.text(&FENCE), tx.text(&TAKE), tx.text(&ADD_ATTEMPT));
     let fenced: Option<(i64,)> =
         on!(tx, c => sqlx::query_as(fence).bind(&task.target).bind(task.id).fetch_optional(c).await?);
@@ -180,7 +187,8 @@ async fn take(tx: &mut Tx, task: Task, owner: &str, dispatch: Dispatch, now: Tim
         .bind(&dispatch.digest).bind(now.micros()).execute(c).await?.rows_affected());
     let facts = json!({"attempt": attempt, "fence": fence, "plugin": dispatch.plugin, "digest": dispatch.digest,
         "effects": dispatch.effects});
-    let entry = Entry::action(&format!("worker:{owner}"), "attempt.started", task.id, task.incident_id, facts);
+    let entry =
+        Entry::action(&format!("worker:{owner}"), "attempt.started", task.id, task.incident_id, facts);
     add_audit(tx, &entry, now).await?;
     Ok(Some(Lease { task, attempt, fence, owner: owner.to_owned(), dispatch }))
 }

@@ -76,9 +76,11 @@ impl Ending {
     fn summary(&self) -> Option<&str> {
         match self {
             Self::Succeeded { summary } => Some(summary),
-            Self::Retry { .. } | Self::Dead { .. } | Self::Uncertain { .. } | Self::GivenBack | Self::Superseded => {
-                None
-            }
+            Self::Retry { .. }
+            | Self::Dead { .. }
+            | Self::Uncertain { .. }
+            | Self::GivenBack
+            | Self::Superseded => None,
         }
     }
 }
@@ -103,7 +105,12 @@ pub struct Finished {
 impl Store {
     /// Records the end of an attempt. None: the lease was lost, nothing of the action was changed. Otherwise
     /// what became ready.
-    pub async fn finish(&self, lease: &Lease, done: &Finished, now: Timestamp) -> Result<Option<Vec<(i64, i64)>>> {
+    pub async fn finish(
+        &self,
+        lease: &Lease,
+        done: &Finished,
+        now: Timestamp,
+    ) -> Result<Option<Vec<(i64, i64)>>> {
         let mut tx = self.begin().await?;
         // Locks in the order of the whole system: incident, slot, action.
         if let (Ending::Uncertain { .. }, Some(incident)) = (&done.ending, lease.task.incident_id) {
@@ -126,11 +133,21 @@ impl Store {
     }
 }
 
-async fn transition(tx: &mut Tx, lease: &Lease, done: &Finished, phase: Phase, now: Timestamp) -> Result<bool> {
+async fn transition(
+    tx: &mut Tx,
+    lease: &Lease,
+    done: &Finished,
+    phase: Phase,
+    now: Timestamp,
+) -> Result<bool> {
     let sql = tx.text(&FINISH);
     let run_at = match &done.ending {
         Ending::Retry { delay, .. } => now.after(*delay),
-        Ending::Succeeded { .. } | Ending::Dead { .. } | Ending::Uncertain { .. } | Ending::GivenBack | Ending::Superseded => now,
+        Ending::Succeeded { .. }
+        | Ending::Dead { .. }
+        | Ending::Uncertain { .. }
+        | Ending::GivenBack
+        | Ending::Superseded => now,
     };
     let changed = on!(tx, c => sqlx::query(sql).bind(lease.task.id).bind(&lease.owner).bind(lease.fence)
         .bind(lease.attempt).bind(phase.word()).bind(phase.ended().then(|| now.micros()))

@@ -150,7 +150,8 @@ impl Store {
     pub async fn begin_due(&self, due: Timestamp) -> Result<(Writing, Vec<PartitionSeq>, i64)> {
         let mut tx = self.begin().await?;
         let sql = tx.text(&LOCK_DUE);
-        let rows: Vec<(i64, i64)> = on!(&mut tx, c => sqlx::query_as(sql).bind(due.micros()).fetch_all(c).await?);
+        let rows: Vec<(i64, i64)> =
+            on!(&mut tx, c => sqlx::query_as(sql).bind(due.micros()).fetch_all(c).await?);
         begun(tx, rows).await
     }
 
@@ -205,7 +206,8 @@ impl Writing {
     pub async fn known_series(&mut self, identities: &[&str]) -> Result<BTreeMap<String, i64>> {
         let sql = self.tx.text(&SERIES_BY_IDENTITY);
         let list = serde_json::to_string(identities).map_err(broken)?;
-        let rows: Vec<(String, i64)> = on!(&mut self.tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        let rows: Vec<(String, i64)> =
+            on!(&mut self.tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
         Ok(rows.into_iter().collect())
     }
 

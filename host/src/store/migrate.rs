@@ -11,8 +11,7 @@ use super::{Error, Pool, Result, Store, on};
 use crate::domain::event::PARTITIONS;
 
 /// Every migration, in order; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "start", include_str!("../../../migrations/0001_start.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../../../migrations/0001_start.sql"))];
 
 statements! { pub(super) STATEMENTS:
     INSTALL = "INSERT INTO installation (one, id, partitions) VALUES (1, $1, $2) ON CONFLICT (one) DO NOTHING";
@@ -55,7 +54,8 @@ impl Store {
             on!(&mut tx, c => sqlx::query(add).bind(id).execute(c).await?.rows_affected());
         }
         let installed = tx.text(&INSTALLED);
-        let (id, partitions): (String, i64) = on!(&mut tx, c => sqlx::query_as(installed).fetch_one(c).await?);
+        let (id, partitions): (String, i64) =
+            on!(&mut tx, c => sqlx::query_as(installed).fetch_one(c).await?);
         if partitions != i64::from(PARTITIONS) {
             return Err(Error::Broken(format!(
                 "this database was made with {partitions} partitions, this version has {PARTITIONS}"

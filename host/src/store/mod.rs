@@ -38,8 +38,8 @@ pub use read::{ActionFilter, ActionRow, IncidentRow};
 pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow};
-pub use why::Chain;
 use sql::{Dialect, Sql};
+pub use why::Chain;
 
 /// What can go wrong, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,10 @@ pub enum Durability {
 #[derive(Clone, Debug)]
 enum Pool {
     /// One connection writes, the others read: SQLite has one writer whatever we do.
-    Sqlite { write: SqlitePool, read: SqlitePool },
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
     Postgres(PgPool),
 }
 
@@ -176,9 +179,11 @@ impl Tx {
         };
         done.map_err(|wrong| match Error::from(wrong) {
             Error::Unavailable(why) => Error::CommitUnknown(why),
-            other @ (Error::Full(_) | Error::Conflict | Error::Data(_) | Error::CommitUnknown(_) | Error::Broken(_)) => {
-                other
-            }
+            other @ (Error::Full(_)
+            | Error::Conflict
+            | Error::Data(_)
+            | Error::CommitUnknown(_)
+            | Error::Broken(_)) => other,
         })
     }
 }
@@ -192,7 +197,10 @@ impl Store {
                 let options = PgConnectOptions::from_str(url)
                     .map_err(|wrong| Error::Broken(format!("the database URL can't be read: {wrong}")))?
                     .application_name("vigil")
-                    .options([("synchronous_commit", if durability == Durability::Sync { "on" } else { "off" })]);
+                    .options([(
+                        "synchronous_commit",
+                        if durability == Durability::Sync { "on" } else { "off" },
+                    )]);
                 Pool::Postgres(
                     PgPoolOptions::new()
                         .max_connections(connections.max(4))
@@ -262,7 +270,11 @@ async fn open_sqlite(file: &PathBuf, durability: Durability, connections: u32) -
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(if durability == Durability::Sync { SqliteSynchronous::Full } else { SqliteSynchronous::Normal })
+        .synchronous(if durability == Durability::Sync {
+            SqliteSynchronous::Full
+        } else {
+            SqliteSynchronous::Normal
+        })
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)
         .pragma("trusted_schema", "OFF")

@@ -62,7 +62,12 @@ impl Store {
 
     /// Applies `changes` in one transaction. Answers the new revision. A name that is taken is
     /// [`Error::Conflict`]; a name that is not there is left out of the answer's count.
-    pub async fn change_policies(&self, changes: &[Change], actor: &str, now: Timestamp) -> Result<(i64, u64)> {
+    pub async fn change_policies(
+        &self,
+        changes: &[Change],
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(i64, u64)> {
         let mut tx = self.begin().await?;
         let lock = tx.text(&LOCK_ALL);
         on!(&mut tx, c => sqlx::query(lock).execute(c).await?.rows_affected());

@@ -175,17 +175,16 @@ impl Store {
         let mut conditions = String::from("created_at >= $1 AND created_at <= $2 AND (target = $3 OR $4)");
         if !filter.phases.is_empty() {
             // Words of our own enum, never of a request.
-            let words: Vec<String> = filter.phases.iter().map(|phase| format!("'{}'", phase.word())).collect();
+            let words: Vec<String> =
+                filter.phases.iter().map(|phase| format!("'{}'", phase.word())).collect();
             let _ = write!(conditions, " AND state IN ({})", words.join(", "));
         }
         let list = format!(
             "SELECT {ACTION_COLUMNS} FROM action WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6"
         );
         let count = format!("SELECT COUNT(*) FROM action WHERE {conditions}");
-        let (from, to) = (
-            filter.from.map_or(i64::MIN, Timestamp::micros),
-            filter.to.map_or(i64::MAX, Timestamp::micros),
-        );
+        let (from, to) =
+            (filter.from.map_or(i64::MIN, Timestamp::micros), filter.to.map_or(i64::MAX, Timestamp::micros));
         let target = filter.target.clone().unwrap_or_default();
         let mut tx = self.reading().await?;
         let found: Vec<ActionRow> = on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(list)).bind(from).bind(to)
@@ -203,7 +202,13 @@ impl Store {
     }
 
     /// Incidents, newest first. Empty words mean any.
-    pub async fn incidents(&self, state: &str, target: &str, policy: &str, limit: i64) -> Result<Vec<IncidentRow>> {
+    pub async fn incidents(
+        &self,
+        state: &str,
+        target: &str,
+        policy: &str,
+        limit: i64,
+    ) -> Result<Vec<IncidentRow>> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&INCIDENTS);
         Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(state).bind(target).bind(policy).bind(limit)

@@ -35,7 +35,12 @@ pub(super) async fn lock(tx: &mut Tx, target: &str) -> Result<Option<i64>> {
 ///
 /// Two statements on purpose: in one, PostgreSQL looks for the next action in a snapshot from before the
 /// slot was locked, and an action blocked in between waits for ever.
-pub(super) async fn leave(tx: &mut Tx, target: &str, action: i64, now: Timestamp) -> Result<Option<(i64, i64)>> {
+pub(super) async fn leave(
+    tx: &mut Tx,
+    target: &str,
+    action: i64,
+    now: Timestamp,
+) -> Result<Option<(i64, i64)>> {
     let head = lock(tx, target).await?;
     if head.is_some_and(|head| head != action) {
         return Ok(None);

@@ -18,8 +18,16 @@ const FRAGMENTS: [(&str, &str, &str); 8] = [
     ("{double}", "REAL", "DOUBLE PRECISION"),
     ("{autoid}", "INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
     // A list of numbers, bound once as JSON text, so that a statement's text does not depend on its length.
-    ("{ids}", "(SELECT value FROM json_each($1))", "(SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb))"),
-    ("{texts}", "(SELECT value FROM json_each($1))", "(SELECT value FROM jsonb_array_elements_text($1::jsonb))"),
+    (
+        "{ids}",
+        "(SELECT value FROM json_each($1))",
+        "(SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb))",
+    ),
+    (
+        "{texts}",
+        "(SELECT value FROM json_each($1))",
+        "(SELECT value FROM jsonb_array_elements_text($1::jsonb))",
+    ),
     ("{bigint}", "INTEGER", "BIGINT"),
 ];
 

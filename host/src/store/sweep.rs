@@ -76,7 +76,8 @@ impl Store {
         let mut tx = self.reading().await?;
         let sql = tx.text(&STILL_OURS);
         let list = super::ingest::list_of(running);
-        let ours: Vec<(i64,)> = on!(&mut tx, c => sqlx::query_as(sql).bind(list).bind(owner).fetch_all(c).await?);
+        let ours: Vec<(i64,)> =
+            on!(&mut tx, c => sqlx::query_as(sql).bind(list).bind(owner).fetch_all(c).await?);
         Ok(running.iter().copied().filter(|id| !ours.contains(&(*id,))).collect())
     }
 
@@ -102,7 +103,8 @@ impl Store {
         let (orphans, forget) = (tx.text(&ORPHANS), tx.text(&FORGET_NODE));
         if let Some(hb) = hb {
             // Guarded by the counter: a process that beat meanwhile keeps its actions.
-            let gone = on!(&mut tx, c => sqlx::query(forget).bind(owner).bind(hb).execute(c).await?.rows_affected());
+            let gone =
+                on!(&mut tx, c => sqlx::query(forget).bind(owner).bind(hb).execute(c).await?.rows_affected());
             if gone == 0 {
                 return Ok(0);
             }

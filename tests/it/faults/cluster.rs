@@ -40,7 +40,8 @@ fn two_servers_open_one_incident_and_run_each_action_once() {
     let database = backend.database.as_ref();
     let incidents = ask(database, servers[0].data_dir().as_path(), "SELECT COUNT(*) FROM incident");
     assert_eq!(incidents, [1_000], "one incident per policy and target");
-    let by_worker = ask(database, servers[0].data_dir().as_path(), "SELECT COUNT(*) FROM attempt GROUP BY worker");
+    let by_worker =
+        ask(database, servers[0].data_dir().as_path(), "SELECT COUNT(*) FROM attempt GROUP BY worker");
     println!("attempts by worker: {by_worker:?}");
     assert_eq!(by_worker.len(), 2, "both took part: {by_worker:?}");
 }

@@ -82,7 +82,11 @@ fn one(stored: &[Policy], draft: super::Draft, changes: &mut Vec<Change>, synced
     let name = draft.spec.name.clone();
     match stored.iter().find(|policy| policy.name == name) {
         None => {
-            changes.push(Change::Add { spec: Box::new(draft.spec), enabled: draft.enabled, source: Source::File });
+            changes.push(Change::Add {
+                spec: Box::new(draft.spec),
+                enabled: draft.enabled,
+                source: Source::File,
+            });
             synced.added.push(name);
         }
         Some(known) if known.source == Source::Api => {

@@ -13,15 +13,36 @@ use crate::engine::{Fault as ConditionFault, parse_condition};
 
 /// Members of a policy that are read.
 const MEMBERS: [&str; 14] = [
-    "name", "description", "severity", "target", "enabled", "auto_remediate", "mode", "condition", "action",
-    "params", "guardrails", "cooldown", "match_metric", "threshold",
+    "name",
+    "description",
+    "severity",
+    "target",
+    "enabled",
+    "auto_remediate",
+    "mode",
+    "condition",
+    "action",
+    "params",
+    "guardrails",
+    "cooldown",
+    "match_metric",
+    "threshold",
 ];
 /// Members whose meaning this version does not have yet: refused, never ignored.
 const NOT_YET: [&str; 3] = ["clear", "steps", "verify"];
 /// Guardrails whose meaning this version does not have yet.
 const RAILS_NOT_YET: [&str; 11] = [
-    "blast_radius", "storm", "breaker", "ramp", "opposites", "settle", "verdict", "verify", "max_concurrent",
-    "failure_domain", "mass_failure",
+    "blast_radius",
+    "storm",
+    "breaker",
+    "ramp",
+    "opposites",
+    "settle",
+    "verdict",
+    "verify",
+    "max_concurrent",
+    "failure_domain",
+    "mass_failure",
 ];
 const RAILS: [&str; 5] = ["for", "cooldown", "max_actions", "window", "max_event_age"];
 /// The longest duration a guardrail may have: 30 days.
@@ -43,11 +64,16 @@ pub type Fault = Problem;
 
 /// Reads and checks a whole policy. It takes milliseconds where there is CEL to compile.
 pub fn draft(value: &Value) -> Result<Draft, Fault> {
-    let mut fields = Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
+    let mut fields =
+        Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let mut warnings = Vec::new();
     let name = fields.text("name", 1..=255, true);
     if name.as_deref().is_some_and(|name| name.contains('/') || name.chars().any(char::is_control)) {
-        fields.fault("value_error", "name", "Value error, a policy's name holds no slash and no control characters");
+        fields.fault(
+            "value_error",
+            "name",
+            "Value error, a policy's name holds no slash and no control characters",
+        );
     }
     let description = fields.text("description", 0..=4096, false).unwrap_or_default();
     let severity = severity(&mut fields).unwrap_or_default();
@@ -90,7 +116,11 @@ pub(super) fn target(fields: &mut Fields<'_>) -> Option<String> {
     match Pattern::new(&text) {
         Ok(_) => Some(text),
         Err(why) => {
-            fields.fault("value_error", "target", format!("Value error, the target pattern can't be used: {why}"));
+            fields.fault(
+                "value_error",
+                "target",
+                format!("Value error, the target pattern can't be used: {why}"),
+            );
             None
         }
     }
@@ -121,14 +151,19 @@ fn guardrails(fields: &mut Fields<'_>, params: &Map<String, Value>) -> Guardrail
     for seconds in [params.get("cooldown_seconds"), fields.get("cooldown")].into_iter().flatten() {
         match duration(seconds) {
             Some(cooldown) => rails.cooldown = cooldown,
-            None => fields.fault("value_error", "cooldown", "Value error, a cooldown is a number of seconds, at most 30 days"),
+            None => fields.fault(
+                "value_error",
+                "cooldown",
+                "Value error, a cooldown is a number of seconds, at most 30 days",
+            ),
         }
     }
     let Some(given) = fields.object("guardrails") else { return rails };
     for (name, value) in &given {
         let mut loc = fields.at("guardrails");
         loc.push(json!(name));
-        let mut wrong = |kind, msg: String| fields.faults.push(Invalid::new(kind, loc.clone(), msg, value.clone()));
+        let mut wrong =
+            |kind, msg: String| fields.faults.push(Invalid::new(kind, loc.clone(), msg, value.clone()));
         if RAILS_NOT_YET.contains(&name.as_str()) {
             wrong("not_supported_yet", format!("`{name}` is not supported yet"));
         } else if !RAILS.contains(&name.as_str()) {
@@ -190,7 +225,9 @@ fn condition(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<Opti
         return Ok(None);
     }
     let invalid = |why: String| Problem::bad(format!("Invalid condition configuration: {why}"));
-    match parse_condition(&given).and_then(|parsed| Program::from_condition(&parsed).map_err(ConditionFault::Compile)) {
+    match parse_condition(&given)
+        .and_then(|parsed| Program::from_condition(&parsed).map_err(ConditionFault::Compile))
+    {
         Ok(program) => {
             if program.reads().is_empty() && !is_empty_list(&given) {
                 let msg = "Value error, the condition reads no metric, so nothing would ever evaluate it";
@@ -205,7 +242,9 @@ fn condition(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<Opti
         Err(ConditionFault::Typed(why)) => Err(invalid(why)),
         Err(ConditionFault::Unknown(path)) => {
             let mut loc = fields.at("condition");
-            loc.extend(path.iter().map(|part| part.parse::<u64>().map_or_else(|_| json!(part), |at| json!(at))));
+            loc.extend(
+                path.iter().map(|part| part.parse::<u64>().map_or_else(|_| json!(part), |at| json!(at))),
+            );
             let msg = format!("`{}` is no member of this condition", path.last().map_or("", String::as_str));
             fields.faults.push(Invalid::new("extra_forbidden", loc, msg, given));
             Ok(None)
@@ -232,5 +271,8 @@ fn is_empty_list(condition: &Value) -> bool {
 
 fn holds_cel(condition: &Value) -> bool {
     condition.get("type").and_then(Value::as_str) == Some("cel")
-        || condition.get("conditions").and_then(Value::as_array).is_some_and(|list| list.iter().any(holds_cel))
+        || condition
+            .get("conditions")
+            .and_then(Value::as_array)
+            .is_some_and(|list| list.iter().any(holds_cel))
 }

@@ -73,10 +73,12 @@ impl Writer {
 
     /// Makes a stored series known to its partition.
     pub(super) fn add_series(&mut self, partition: u16, row: SeriesRow) -> Result<SeriesKey, Error> {
-        let tags = serde_json::from_str(&row.tags)
-            .map_err(|wrong| Error::Broken(format!("series {} has tags that are no JSON: {wrong}", row.id)))?;
+        let tags = serde_json::from_str(&row.tags).map_err(|wrong| {
+            Error::Broken(format!("series {} has tags that are no JSON: {wrong}", row.id))
+        })?;
         let named = row.target_kind.is_some().then_some(row.target.as_str());
-        let (kind, namespace) = (row.target_kind.as_deref().unwrap_or(""), row.namespace.as_deref().unwrap_or(""));
+        let (kind, namespace) =
+            (row.target_kind.as_deref().unwrap_or(""), row.namespace.as_deref().unwrap_or(""));
         Ok(self.partitions[usize::from(partition)].add_series(
             row.id,
             row.identity,

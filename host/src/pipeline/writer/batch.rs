@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-
 use super::Writer;
 use super::reply::{Outcome, answers};
 use crate::domain::Timestamp;
@@ -33,7 +32,8 @@ impl Writer {
         let began = Instant::now();
         self.violated.clear();
         let mut items = items(requests);
-        let touched: Vec<u16> = items.iter().map(|item| item.partition).collect::<BTreeSet<_>>().into_iter().collect();
+        let touched: Vec<u16> =
+            items.iter().map(|item| item.partition).collect::<BTreeSet<_>>().into_iter().collect();
         let first = self.parts.store.metric_ids(&mut self.block, items.len()).await?;
         let (mut tx, seqs, rev) = self.parts.store.begin_partitions(&touched).await?;
         let done = self.write(&mut tx, requests, (&mut items, first), (&seqs, rev)).await;
@@ -83,12 +83,8 @@ impl Writer {
         self.catch_up(tx, seqs).await?;
         let mut outcomes = remembered(tx, requests).await?;
         let now = self.now();
-        let mut plan = Plan {
-            batch: self.parts.clock.id(),
-            now,
-            policy_rev: self.policies.rev,
-            ..Plan::default()
-        };
+        let mut plan =
+            Plan { batch: self.parts.clock.id(), now, policy_rev: self.policies.rev, ..Plan::default() };
         self.know_series(tx, items, &outcomes, &mut plan).await?;
         let findings = self.observe(items, &mut outcomes, first, &mut plan);
         number_partitions(seqs, items, &mut plan);
@@ -153,7 +149,8 @@ impl Writer {
             let partition = &mut self.partitions[usize::from(item.partition)];
             let Some(key) = partition.find(&item.identity) else { continue };
             let event = item.event;
-            let repeat = if event.timed { partition.repeat(key, event.observed_at, event.value) } else { None };
+            let repeat =
+                if event.timed { partition.repeat(key, event.observed_at, event.value) } else { None };
             let place = outcome.ids.len();
             if let Some(seen) = repeat {
                 let (Ok(id) | Err(id)) = seen;
@@ -172,7 +169,8 @@ impl Writer {
             next += 1;
             outcome.fresh = true;
             outcome.ids.push((place, item.id));
-            let sample = Observed { id: item.id, at: event.observed_at, value: event.value, timed: event.timed };
+            let sample =
+                Observed { id: item.id, at: event.observed_at, value: event.value, timed: event.timed };
             let begin = findings.list.len();
             let code = partition.observe(&policies, key, sample, (plan.now, limits), &mut findings);
             item.findings = begin..findings.list.len();

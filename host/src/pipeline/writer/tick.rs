@@ -55,10 +55,18 @@ impl Writer {
             ticked: touched.to_vec(),
             ..Plan::default()
         };
-        let standing: Vec<StandingRow> =
-            tx.standing().await?.into_iter().filter(|row| touched.contains(&partition_of(&row.target))).collect();
+        let standing: Vec<StandingRow> = tx
+            .standing()
+            .await?
+            .into_iter()
+            .filter(|row| touched.contains(&partition_of(&row.target)))
+            .collect();
         for row in &standing {
-            self.partitions[usize::from(partition_of(&row.target))].set_standing(row.policy_id, &row.target, true);
+            self.partitions[usize::from(partition_of(&row.target))].set_standing(
+                row.policy_id,
+                &row.target,
+                true,
+            );
         }
         let mut findings = Findings::default();
         for id in touched {
@@ -88,7 +96,11 @@ impl Writer {
         }
         for row in over {
             deciding.close(&(row.policy_id, row.target.clone()), State::Expired, None);
-            self.partitions[usize::from(partition_of(&row.target))].set_standing(row.policy_id, &row.target, false);
+            self.partitions[usize::from(partition_of(&row.target))].set_standing(
+                row.policy_id,
+                &row.target,
+                false,
+            );
         }
         tx.record(&mut plan).await?;
         self.count(&findings);
@@ -108,7 +120,8 @@ impl Writer {
             .iter()
             .filter(|row| {
                 let gone = self.policies.by_id(row.policy_id).is_none();
-                let silent = !judged.contains(&(row.policy_id, row.target.as_str())) && row.last_violated_at < cut;
+                let silent =
+                    !judged.contains(&(row.policy_id, row.target.as_str())) && row.last_violated_at < cut;
                 gone || silent
             })
             .collect()

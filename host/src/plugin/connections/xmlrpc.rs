@@ -157,10 +157,9 @@ impl Walk {
                 let member = self.member.last_mut().ok_or("a name outside of a member")?;
                 text.trim().clone_into(&mut member.name);
             }
-            "member"
-                if self.member.pop().is_some_and(|m| m.name == "methodName" && !m.found) => {
-                    return Err("a member methodName is no string".to_owned());
-                }
+            "member" if self.member.pop().is_some_and(|m| m.name == "methodName" && !m.found) => {
+                return Err("a member methodName is no string".to_owned());
+            }
             // A value is text itself or holds one `string`.
             "value" | "string" if !text.trim().is_empty() => self.named(text.trim())?,
             _ => {}
