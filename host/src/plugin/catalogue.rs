@@ -223,7 +223,7 @@ impl Catalogue {
             connections: slots(active),
             capabilities: d.others.clone(),
             size: active.size,
-            loaded_at: active.loaded_at,
+            loaded_at: active.since,
         })
     }
 }

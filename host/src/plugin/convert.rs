@@ -150,11 +150,10 @@ pub(super) fn stopped(error: &wasmtime::Error) -> Ended {
         return Ended::Trap(format!("it left with exit code {}", exit.0));
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
-        return match trap {
-            Trap::OutOfFuel => Ended::Limit("it used up its fuel (plugins.fuel)".to_owned()),
-            Trap::Interrupt => Ended::Deadline,
-            other => Ended::Trap(other.to_string()),
-        };
+        if *trap == Trap::OutOfFuel {
+            return Ended::Limit("it used up its fuel (plugins.fuel)".to_owned());
+        }
+        return if *trap == Trap::Interrupt { Ended::Deadline } else { Ended::Trap(trap.to_string()) };
     }
     let text = error.root_cause().to_string();
     if text.contains("fuel allocated for hostcalls") {

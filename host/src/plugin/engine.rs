@@ -80,6 +80,19 @@ struct Shared {
     stop: AtomicBool,
 }
 
+impl Shared {
+    fn tick(&self, engine: &Engine) {
+        while !self.stop.load(Ordering::Acquire) {
+            if self.running.load(Ordering::Acquire) == 0 {
+                thread::park();
+            } else {
+                thread::sleep(TICK);
+                engine.increment_epoch();
+            }
+        }
+    }
+}
+
 impl Ticker {
     /// Starts its thread.
     pub(super) fn start(engine: Engine) -> Result<Self, Error> {
@@ -87,16 +100,7 @@ impl Ticker {
         let seen = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("vigil-epoch".to_owned())
-            .spawn(move || {
-                while !seen.stop.load(Ordering::Acquire) {
-                    if seen.running.load(Ordering::Acquire) == 0 {
-                        thread::park();
-                    } else {
-                        thread::sleep(TICK);
-                        engine.increment_epoch();
-                    }
-                }
-            })
+            .spawn(move || seen.tick(&engine))
             .map_err(|e| Error::Engine(format!("no thread for the epoch: {e}")))?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -152,6 +156,8 @@ impl Guests {
             .thread_name("vigil-guest")
             // With the usual 61 a spinning guest would make timers late by half a second.
             .event_interval(1)
+            // New guests come in by the shared queue, which must not wait behind 61 ticks of spinning ones.
+            .global_queue_interval(2)
             .on_thread_start(|| {
                 // On Linux this is for the calling thread alone; without it guests are merely less polite.
                 let _ = rustix::process::setpriority_process(None, NICE);

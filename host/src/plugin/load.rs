@@ -34,7 +34,7 @@ pub(super) struct Loaded {
     /// Bytes of its component.
     pub(super) size: u64,
     /// Unix microseconds.
-    pub(super) loaded_at: i64,
+    pub(super) since: i64,
     /// Interfaces that its component imports.
     pub(super) imports: Vec<String>,
     /// Linked, short of a store.
@@ -113,7 +113,7 @@ impl Loader {
             note: grant.note,
             description,
             size: bytes.len() as u64,
-            loaded_at: (self.now)(),
+            since: (self.now)(),
             imports,
             pre,
             config: Arc::new(config),

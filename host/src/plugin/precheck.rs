@@ -140,7 +140,7 @@ fn add(sum: &mut u64, more: u64, limit: u64, what: &'static str) -> Result<(), P
 }
 
 impl Sums {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not counted is the validator's business")]
     fn add(&mut self, payload: &Payload<'_>) -> Result<(), Problem> {
         match payload {
             Payload::Version { encoding, .. } => {
@@ -177,7 +177,7 @@ impl Sums {
     }
 
     /// Sections of core modules.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmparser's, which grows")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not counted is the validator's business")]
     fn add_core(&mut self, payload: &Payload<'_>) -> Result<(), Problem> {
         match payload {
             Payload::ImportSection(r) => {
@@ -274,8 +274,8 @@ mod tests {
         }
         assert!(import("wasi:io/streams@0.2.9").starts_with("does not export"));
         assert!(import("wasi:sockets/tcp@0.2.0").starts_with("does not export"));
-        let many: String = (0..65).map(|n| format!("(import \"wasi:io/poll@0.2.{n}\" (instance))")).collect();
-        assert_eq!(why(&format!("(component {many})")), "has more than 64 imports");
+        let many: Vec<_> = (0..65).map(|n| format!("(import \"wasi:io/poll@0.2.{n}\" (instance))")).collect();
+        assert_eq!(why(&format!("(component {})", many.concat())), "has more than 64 imports");
     }
 
     #[test]

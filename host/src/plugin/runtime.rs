@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTable;
@@ -74,19 +74,12 @@ impl Runtime {
     }
 
     /// Asks a component what it is, with nothing to call and little to use.
-    pub(super) async fn describe(&self, pre: &PluginPre<Sandbox>) -> Result<guest::Description, Ended> {
+    pub(super) async fn describe(&self, pre: &PluginPre<Sandbox>) -> Result<guest::Description, Box<Ended>> {
         let _one = self.describing.lock().await;
         let store = self.store(None, DESCRIBE_FUEL.min(self.settings.fuel), DESCRIBE_TIME)?;
         let pre = pre.clone();
-        let ran = self
-            .spawn(store, None, move |store| {
-                Box::pin(async move {
-                    let plugin = pre.instantiate_async(&mut *store).await?;
-                    plugin.vigil_remediator_remediator().call_describe(store).await
-                })
-            })
-            .await?;
-        ran.result.map_err(|e| convert::stopped(&e))
+        let ran = self.spawn(store, None, move |store| Box::pin(call_describe(pre, store))).await?;
+        ran.result.map_err(|e| Box::new(convert::stopped(&e)))
     }
 
     /// Lets the plugin check what a schema cannot; it may read through its connections.
@@ -102,16 +95,10 @@ impl Runtime {
         let ran = match self.store(Some(&attempt), self.settings.fuel, time) {
             Err(ended) => Err(ended),
             Ok(store) => {
-                self.spawn(store, Some(Arc::clone(&attempt)), move |store| {
-                    Box::pin(async move {
-                        let plugin = pre.instantiate_async(&mut *store).await?;
-                        plugin.vigil_remediator_remediator().call_validate(store, &asked).await
-                    })
-                })
-                .await
+                self.spawn(store, Some(attempt), |store| Box::pin(call_validate(pre, store, asked))).await
             }
         };
-        match ran.and_then(|ran| ran.result.map_err(|e| convert::stopped(&e))) {
+        match ran.and_then(|ran| ran.result.map_err(|e| Box::new(convert::stopped(&e)))) {
             Ok(answer) => answer.map_err(convert::problems),
             Err(ended) => Err(problem(format!("the plugin could not check it: {}", words(&ended)))),
         }
@@ -129,24 +116,17 @@ impl Runtime {
         let pre = route.loaded.pre.clone();
         let store = match self.store(Some(&attempt), self.settings.fuel, time) {
             Ok(store) => store,
-            Err(ended) => return report(ended, begun.elapsed()),
+            Err(ended) => return report(*ended, begun.elapsed()),
         };
         let ran = self
-            .spawn(store, Some(Arc::clone(&attempt)), move |store| {
-                Box::pin(async move {
-                    let plugin = pre.instantiate_async(&mut *store).await?;
-                    if let Some(started) = started {
-                        // Nobody has to listen.
-                        let _ = started.send(());
-                    }
-                    plugin.vigil_remediator_remediator().call_execute(store, &asked).await
-                })
+            .spawn(store, Some(Arc::clone(&attempt)), |store| {
+                Box::pin(call_execute(pre, store, asked, started))
             })
             .await;
         let record = attempt.take_record();
         match ran {
             Ok(ran) => self.conclude(ran, record),
-            Err(ended) => with_record(report(ended, begun.elapsed()), record),
+            Err(ended) => with_record(report(*ended, begun.elapsed()), record),
         }
     }
 
@@ -207,7 +187,7 @@ impl Runtime {
         attempt: Option<&Arc<Attempt>>,
         fuel: u64,
         time: Duration,
-    ) -> Result<Store<Sandbox>, Ended> {
+    ) -> Result<Store<Sandbox>, Box<Ended>> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let sandbox = Sandbox {
@@ -223,7 +203,7 @@ impl Runtime {
         };
         let mut store = Store::new(&self.engine, sandbox);
         store.limiter(|sandbox| &mut sandbox.limits);
-        store.set_fuel(fuel).map_err(|e| Ended::Host(format!("{e:#}")))?;
+        store.set_fuel(fuel).map_err(|e| Box::new(Ended::Host(format!("{e:#}"))))?;
         let output = usize::try_from(self.settings.output_bytes).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(HOST_CALL_BYTES.max(output.saturating_mul(2)));
         let deadline = Instant::now() + time;
@@ -246,12 +226,12 @@ impl Runtime {
         mut store: Store<Sandbox>,
         attempt: Option<Arc<Attempt>>,
         call: F,
-    ) -> Result<Ran<T>, Ended>
+    ) -> Result<Ran<T>, Box<Ended>>
     where
         T: Send + 'static,
         F: for<'a> FnOnce(&'a mut Store<Sandbox>) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static,
     {
-        let stopping = || Ended::Host("the host is stopping".to_owned());
+        let stopping = || Box::new(Ended::Host("the host is stopping".to_owned()));
         let handle = self.guests.handle().ok_or_else(stopping)?;
         let running = self.ticker.guest();
         let fuel = store.get_fuel().unwrap_or_default();
@@ -271,9 +251,40 @@ impl Runtime {
                 duration: begun.elapsed(),
             }
         });
-        let failed = |e| Ended::Host(format!("the guest's task failed: {e}"));
+        let failed = |e| Box::new(Ended::Host(format!("the guest's task failed: {e}")));
         AbortOnDropHandle::new(task).await.map_err(failed)
     }
+}
+
+async fn call_describe(
+    pre: PluginPre<Sandbox>,
+    store: &mut Store<Sandbox>,
+) -> wasmtime::Result<guest::Description> {
+    let plugin = pre.instantiate_async(&mut *store).await?;
+    plugin.vigil_remediator_remediator().call_describe(store).await
+}
+
+async fn call_validate(
+    pre: PluginPre<Sandbox>,
+    store: &mut Store<Sandbox>,
+    asked: guest::ActionRequest,
+) -> wasmtime::Result<Result<(), Vec<guest::ParamProblem>>> {
+    let plugin = pre.instantiate_async(&mut *store).await?;
+    plugin.vigil_remediator_remediator().call_validate(store, &asked).await
+}
+
+async fn call_execute(
+    pre: PluginPre<Sandbox>,
+    store: &mut Store<Sandbox>,
+    asked: guest::ActionRequest,
+    started: Option<oneshot::Sender<()>>,
+) -> wasmtime::Result<Result<guest::Outcome, guest::Error>> {
+    let plugin = pre.instantiate_async(&mut *store).await?;
+    if let Some(started) = started {
+        // Nobody has to listen.
+        let _ = started.send(());
+    }
+    plugin.vigil_remediator_remediator().call_execute(store, &asked).await
 }
 
 /// Answers when a guest must end though it waits: a guest that computes is ended by the epoch.

@@ -58,14 +58,14 @@ impl Sandbox {
     /// The attempt, if the guest may call the host now; each call is counted.
     pub(super) fn cheap(&self, what: &'static str) -> Result<&Arc<Attempt>, Kill> {
         let attempt = self.attempt.as_ref().ok_or(Kill::Impure(what))?;
-        attempt.count(&attempt.cheap_calls, MAX_CHEAP_CALLS, "calls of log and execution")?;
+        count(&attempt.cheap_calls, MAX_CHEAP_CALLS, "calls of log and execution")?;
         Ok(attempt)
     }
 
     /// The same for a call that costs the host something.
     pub(super) fn dear(&self, what: &'static str) -> Result<&Arc<Attempt>, Kill> {
         let attempt = self.attempt.as_ref().ok_or(Kill::Impure(what))?;
-        attempt.count(&attempt.dear_calls, attempt.host_calls, "host calls (plugins.host_calls)")?;
+        count(&attempt.dear_calls, attempt.host_calls, "host calls (plugins.host_calls)")?;
         Ok(attempt)
     }
 }
@@ -228,15 +228,14 @@ impl Record {
     }
 }
 
-impl Attempt {
-    #[expect(clippy::unused_self, reason = "reads as a verb of the attempt")]
-    fn count(&self, counter: &AtomicU32, limit: u32, what: &str) -> Result<(), Kill> {
-        if counter.fetch_add(1, Ordering::Relaxed) >= limit {
-            return Err(Kill::Limit(format!("more than {limit} {what}")));
-        }
-        Ok(())
+fn count(counter: &AtomicU32, limit: u32, what: &str) -> Result<(), Kill> {
+    if counter.fetch_add(1, Ordering::Relaxed) >= limit {
+        return Err(Kill::Limit(format!("more than {limit} {what}")));
     }
+    Ok(())
+}
 
+impl Attempt {
     /// The log and the calls.
     pub(super) fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)

@@ -157,14 +157,21 @@ impl Walk {
                 let member = self.member.last_mut().ok_or("a name outside of a member")?;
                 text.trim().clone_into(&mut member.name);
             }
-            "member" if self.member.pop().is_some_and(|m| m.name == "methodName" && !m.found) => {
-                return Err("a member methodName is no string".to_owned());
-            }
+            "member" => self.member_end()?,
             // A value is text itself or holds one `string`.
             "value" | "string" if !text.trim().is_empty() => self.named(text.trim())?,
             _ => {}
         }
         Ok(())
+    }
+
+    fn member_end(&mut self) -> Result<(), String> {
+        match self.member.pop() {
+            Some(member) if member.name == "methodName" && !member.found => {
+                Err("a member methodName is no string".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn named(&mut self, text: &str) -> Result<(), String> {

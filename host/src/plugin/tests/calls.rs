@@ -21,11 +21,14 @@ use super::{Host, connected, guard, request, small};
 /// A server that keeps what it was sent.
 struct Server {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<(String, HeaderMap)>>>,
+    seen: Seen,
     _tasks: JoinSet<()>,
 }
 
-fn answers<F>(answer: F) -> (Router, Arc<Mutex<Vec<(String, HeaderMap)>>>)
+/// Request lines and fields.
+type Seen = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
+fn answers<F>(answer: F) -> (Router, Seen)
 where
     F: Fn(&HeaderMap) -> Response + Clone + Send + Sync + 'static,
 {

@@ -3,6 +3,7 @@
 mod calls;
 mod guests;
 #[path = "../../../../tests/fixtures/hostile/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "shared with the integration tests, which use more of it")]
 mod hostile;
 mod reload;
 mod speed;

@@ -10,27 +10,25 @@ fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
     (times[times.len() / 2], times[times.len() * 99 / 100])
 }
 
+async fn times(host: &Host, action: &str) -> String {
+    let route = host.plugins.route(action, "web").unwrap();
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    for _ in 0..2_200 {
+        let begun = Instant::now();
+        let report = host.plugins.execute(&route, request(&route), guard()).await;
+        outside.push(begun.elapsed());
+        inside.push(report.duration);
+    }
+    let (inside, outside) = (quantiles(inside.split_off(200)), quantiles(outside.split_off(200)));
+    format!("{action}: sandbox and call {inside:?}, as seen by a caller {outside:?} (p50, p99)")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "figures, not a check"]
+#[expect(clippy::print_stdout, reason = "figures are for a person")]
 async fn a_fresh_sandbox_and_a_call() {
     let host = Host::hostile(small(), &["noop"]).await;
-    for name in ["noop", "notify"] {
-        let route = host.plugins.route(name, "web").unwrap();
-        let (mut inside, mut outside) = (Vec::new(), Vec::new());
-        for n in 0..2_200 {
-            let begun = Instant::now();
-            let report = host.plugins.execute(&route, request(&route), guard()).await;
-            if n >= 200 {
-                outside.push(begun.elapsed());
-                inside.push(report.duration);
-            }
-        }
-        println!(
-            "{name}: sandbox and call {:?}, as seen by a caller {:?}",
-            quantiles(inside),
-            quantiles(outside)
-        );
-    }
+    println!("{}\n{}", times(&host, "noop").await, times(&host, "notify").await);
     let begun = Instant::now();
     drop(open(small(), host.data.path()).await);
     println!("open with everything in the cache: {:?}", begun.elapsed());
