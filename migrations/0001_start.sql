@@ -19,7 +19,7 @@ INSERT INTO counter (name, next) VALUES ('metric', 1), ('series', 1), ('policy',
 
 -- The unit of order: a target's events are decided one after the other under this row's lock.
 CREATE TABLE partition_state (
-    id         BIGINT PRIMARY KEY,
+    id         {bigint} PRIMARY KEY,
     seq        BIGINT NOT NULL DEFAULT 0,
     ticked_at  BIGINT NOT NULL DEFAULT 0
 );
@@ -38,7 +38,7 @@ CREATE TABLE record (
 CREATE INDEX record_at ON record (at);
 
 CREATE TABLE series (
-    id            BIGINT PRIMARY KEY,
+    id            {bigint} PRIMARY KEY,
     partition_id  BIGINT NOT NULL,
     identity      TEXT   NOT NULL UNIQUE,
     name          TEXT   NOT NULL,
@@ -50,7 +50,7 @@ CREATE TABLE series (
 CREATE INDEX series_target ON series (target, name);
 
 CREATE TABLE sample (
-    id           BIGINT PRIMARY KEY,
+    id           {bigint} PRIMARY KEY,
     series_id    BIGINT NOT NULL,
     observed_at  BIGINT NOT NULL,
     value        {double} NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_at ON idempotency (at);
 
 CREATE TABLE policy (
-    id          BIGINT  PRIMARY KEY,
+    id          {bigint}  PRIMARY KEY,
     name        TEXT    NOT NULL UNIQUE,
     version     BIGINT  NOT NULL,
     enabled     BOOLEAN NOT NULL,
@@ -79,7 +79,7 @@ CREATE TABLE policy (
 );
 
 CREATE TABLE incident (
-    id               BIGINT PRIMARY KEY,
+    id               {bigint} PRIMARY KEY,
     policy_id        BIGINT NOT NULL,
     policy_name      TEXT   NOT NULL,
     policy_version   BIGINT NOT NULL,
@@ -104,7 +104,7 @@ CREATE INDEX incident_opened ON incident (opened_at, id);
 
 -- One row when an incident's decision changes; repeats of it are counted here.
 CREATE TABLE decision (
-    id           BIGINT PRIMARY KEY,
+    id           {bigint} PRIMARY KEY,
     incident_id  BIGINT NOT NULL,
     at           BIGINT NOT NULL,
     last_at      BIGINT NOT NULL,
@@ -119,7 +119,7 @@ CREATE TABLE decision (
 CREATE INDEX decision_incident ON decision (incident_id, id);
 
 CREATE TABLE action (
-    id              BIGINT  PRIMARY KEY,
+    id              {bigint}  PRIMARY KEY,
     execution_id    TEXT    NOT NULL,
     incident_id     BIGINT,
     policy_id       BIGINT,
@@ -170,7 +170,7 @@ CREATE TABLE slot (
 
 -- The ledger of guardrails: written with the action it pays for.
 CREATE TABLE reservation (
-    action_id  BIGINT PRIMARY KEY,
+    action_id  {bigint} PRIMARY KEY,
     policy_id  BIGINT NOT NULL,
     target     TEXT   NOT NULL,
     at         BIGINT NOT NULL

@@ -278,6 +278,8 @@ async fn open_sqlite(file: &PathBuf, durability: Durability, connections: u32) -
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)
         .pragma("trusted_schema", "OFF")
+        // A statement of many rows keeps a journal of its own; on disk it would be a file opened for each.
+        .pragma("temp_store", "MEMORY")
         .pragma("cache_size", "-8192")
         .statement_cache_capacity(200);
     let write = SqlitePoolOptions::new()
