@@ -123,7 +123,7 @@ fn count(parts: &Parts, lease: &Lease, ending: &Ending) {
     match ending {
         Ending::Succeeded { .. } => parts.metrics.worker_task("completed"),
         Ending::Retry { .. } | Ending::Dead { .. } | Ending::Uncertain { .. } => {
-            parts.metrics.worker_task("failed")
+            parts.metrics.worker_task("failed");
         }
         Ending::GivenBack | Ending::Superseded => {}
     }

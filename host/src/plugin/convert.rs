@@ -141,7 +141,6 @@ fn json(text: String) -> Value {
 }
 
 /// How an attempt ended whose guest did not answer.
-#[expect(clippy::wildcard_enum_match_arm, reason = "an enum of wasmtime's, which grows")]
 pub(super) fn stopped(error: &wasmtime::Error) -> Ended {
     if let Some(kill) = error.downcast_ref::<Kill>() {
         return killed(kill);

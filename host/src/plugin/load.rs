@@ -25,7 +25,6 @@ use super::{Settings, precheck};
 const COMPILERS: usize = 2;
 
 /// A plugin that can run.
-#[expect(clippy::struct_field_names, reason = "when it was loaded is called so")]
 pub(super) struct Loaded {
     /// What it says about itself.
     pub(super) description: Description,

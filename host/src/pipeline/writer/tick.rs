@@ -55,19 +55,7 @@ impl Writer {
             ticked: touched.to_vec(),
             ..Plan::default()
         };
-        let standing: Vec<StandingRow> = tx
-            .standing()
-            .await?
-            .into_iter()
-            .filter(|row| touched.contains(&partition_of(&row.target)))
-            .collect();
-        for row in &standing {
-            self.partitions[usize::from(partition_of(&row.target))].set_standing(
-                row.policy_id,
-                &row.target,
-                true,
-            );
-        }
+        let standing = self.standing(tx, touched).await?;
         let mut findings = Findings::default();
         for id in touched {
             self.partitions[usize::from(*id)].tick(&policies, (now, limits), &mut findings);
@@ -105,6 +93,17 @@ impl Writer {
         tx.record(&mut plan).await?;
         self.count(&findings);
         Ok(plan)
+    }
+
+    /// The incidents that stand in those partitions; their engines are told, whoever opened them.
+    async fn standing(&mut self, tx: &mut Writing, touched: &[u16]) -> Result<Vec<StandingRow>, Error> {
+        let mut standing = tx.standing().await?;
+        standing.retain(|row| touched.contains(&partition_of(&row.target)));
+        for row in &standing {
+            let home = usize::from(partition_of(&row.target));
+            self.partitions[home].set_standing(row.policy_id, &row.target, true);
+        }
+        Ok(standing)
     }
 
     /// Incidents that end without a sample: no data for an hour, or nobody left who could judge them.
