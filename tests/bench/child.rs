@@ -90,7 +90,10 @@ impl Server {
 
     /// Asks it to end, and gives its directory back.
     pub(crate) fn end(mut self) -> Res<TempDir> {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)?;
+        rustix::process::kill_process(
+            rustix::process::Pid::from_child(&self.child),
+            rustix::process::Signal::TERM,
+        )?;
         let begun = Instant::now();
         while self.child.try_wait()?.is_none() {
             if begun.elapsed() > Duration::from_secs(40) {

@@ -24,8 +24,12 @@ impl Times {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let Some(last) = sorted.len().checked_sub(1) else { return Duration::ZERO };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
-            reason = "a position in a list that fits in memory")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a position in a list that fits in memory"
+        )]
         let at = (last as f64 * share).round() as usize;
         sorted[at.min(last)]
     }

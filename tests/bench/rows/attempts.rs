@@ -40,7 +40,10 @@ pub(super) fn measure(args: &Args, report: &mut Report) -> Res<()> {
     let mut waiting = 0;
     while waiting < attempts {
         let left = PATIENCE.saturating_sub(begun.elapsed());
-        target.arrivals.recv_timeout(left).map_err(|_| format!("only {waiting} of {attempts} attempts called"))?;
+        target
+            .arrivals
+            .recv_timeout(left)
+            .map_err(|_| format!("only {waiting} of {attempts} attempts called"))?;
         waiting += 1;
     }
     let all_after = begun.elapsed();
@@ -49,6 +52,11 @@ pub(super) fn measure(args: &Args, report: &mut Report) -> Res<()> {
     let grown = u32::try_from(after.saturating_sub(before))?;
     let each = f64::from(grown) / f64::from(attempts);
     report.line(9, ("memory of a waiting attempt", "–"), each, Goal::AtMost(128.0), "KiB");
-    report.figure(9, format!("{attempts} attempts: {before} KiB before, {after} KiB after; all called within {all_after:.2?}"));
+    report.figure(
+        9,
+        format!(
+            "{attempts} attempts: {before} KiB before, {after} KiB after; all called within {all_after:.2?}"
+        ),
+    );
     Ok(())
 }

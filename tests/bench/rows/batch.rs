@@ -71,7 +71,9 @@ impl Side {
         let per_core = 1.0 / self.each().as_secs_f64();
         let wall = 1.0 / each(self.done.wall, self.done.requests * EVENTS).as_secs_f64();
         let (cpu, times) = (time(self.each()), self.done.times.words());
-        format!("{name}: {cpu} CPU per event, {per_core:.0} events/s per core, {wall:.0} events/s in all; a batch: {times}")
+        format!(
+            "{name}: {cpu} CPU per event, {per_core:.0} events/s per core, {wall:.0} events/s in all; a batch: {times}"
+        )
     }
 }
 
@@ -92,7 +94,7 @@ fn parse(bodies: &[Vec<u8>], times: usize) -> Res<Duration> {
         let events: Vec<Plain<'_>> = serde_json::from_slice(black_box(body))?;
         black_box(&events);
     }
-    Ok(each(thread_cpu() - begun, EVENTS * u64::try_from(times)?))
+    Ok(each(thread_cpu().saturating_sub(begun), EVENTS * u64::try_from(times)?))
 }
 
 /// Row 2.
@@ -112,7 +114,10 @@ pub(super) fn against_parsing(args: &Args, report: &mut Report) -> Res<()> {
     report.line(2, what, ratio(parsed, full.each()), Goal::AtLeast(0.35), "×");
     let what = ("events per second and core", "–");
     report.line(2, what, 1e-3 / full.each().as_secs_f64(), Goal::AtLeast(500.0), "k/s");
-    report.figure(2, format!("parsing only: {} CPU per event of {} bytes", time(parsed), bodies[0].len() / 1_000));
+    report.figure(
+        2,
+        format!("parsing only: {} CPU per event of {} bytes", time(parsed), bodies[0].len() / 1_000),
+    );
     report.figure(2, full.words("vigil"));
     Ok(())
 }

@@ -92,7 +92,13 @@ pub(super) fn measure(args: &Args, report: &mut Report) -> Res<()> {
             let _ = black_box(ours.eval(black_box(&world)));
         });
         let of_theirs = least(rounds / 4 + 1, || drop(black_box(theirs.execute(black_box(&context)))));
-        report.line(4, (what, "`cel` crate's interpreter"), ratio(of_theirs, of_ours), Goal::AtLeast(30.0), "×");
+        report.line(
+            4,
+            (what, "`cel` crate's interpreter"),
+            ratio(of_theirs, of_ours),
+            Goal::AtLeast(30.0),
+            "×",
+        );
         // Of many at once, since a single one is near the clock's own resolution.
         let (a, b) = (of_ours.as_secs_f64(), of_theirs.as_secs_f64());
         let per = 1e9 / f64::from(INNER);

@@ -50,7 +50,8 @@ impl Side {
     }
 
     fn words(&self, name: &str) -> String {
-        let rate = f64::from(u32::try_from(self.done.requests).unwrap_or(u32::MAX)) / self.done.wall.as_secs_f64();
+        let rate =
+            f64::from(u32::try_from(self.done.requests).unwrap_or(u32::MAX)) / self.done.wall.as_secs_f64();
         let (cpu, times) = (time(self.each()), self.done.times.words());
         format!("{name}: {cpu} CPU per request, {rate:.0} requests/s, {times}")
     }

@@ -28,7 +28,9 @@ pub(super) fn acting(port: u16, more: &str) -> Setup {
     let mut policy = policies::exceeds("hot", policies::METRIC, "all");
     policy["mode"] = json!("auto");
     policy["guardrails"] = json!({"cooldown": 0, "max_actions": 100_000});
-    let config = format!("{more}\n[connections.webhook]\nurl = \"http://127.0.0.1:{port}/\"\nallow = [\"POST /**\"]\ntimeout = \"60s\"");
+    let config = format!(
+        "{more}\n[connections.webhook]\nurl = \"http://127.0.0.1:{port}/\"\nallow = [\"POST /**\"]\ntimeout = \"60s\""
+    );
     Setup { policies: vec![policy], config, ..Setup::default() }
 }
 
@@ -66,6 +68,12 @@ pub(super) fn measure(args: &Args, report: &mut Report) -> Res<()> {
     report.figure(5, format!("event → its 201: {}", answered.words()));
     report.figure(5, format!("two fdatasync in a row: {}", syncs.words()));
     let after = beyond(reacted.p50(), answered.p50());
-    report.figure(5, format!("from the 201 to the plugin's call, by the medians: {after:.2} ms (one sync: {})", time(syncs.p50() / 2)));
+    report.figure(
+        5,
+        format!(
+            "from the 201 to the plugin's call, by the medians: {after:.2} ms (one sync: {})",
+            time(syncs.p50() / 2)
+        ),
+    );
     Ok(())
 }

@@ -62,7 +62,12 @@ fn new_connections(port: u16, body: &[u8]) -> Res<Times> {
     Ok(times)
 }
 
-fn fresh(runtime: &Runtime, (guests, echo): (&Guests, &Server), turns: usize, report: &mut Report) -> Res<()> {
+fn fresh(
+    runtime: &Runtime,
+    (guests, echo): (&Guests, &Server),
+    turns: usize,
+    report: &mut Report,
+) -> Res<()> {
     let (mut sandbox, mut post) = (Times::default(), Times::default());
     attempts(runtime, guests, "noop")?;
     for _ in 0..turns {
@@ -115,7 +120,12 @@ fn direct(runtime: &Runtime, client: &reqwest::Client, port: u16) -> Res<Times> 
     })
 }
 
-fn brokered(runtime: &Runtime, (guests, echo): (&Guests, &Server), turns: usize, report: &mut Report) -> Res<()> {
+fn brokered(
+    runtime: &Runtime,
+    (guests, echo): (&Guests, &Server),
+    turns: usize,
+    report: &mut Report,
+) -> Res<()> {
     let (mut plugin, mut kept, mut fresh) = (Times::default(), Times::default(), Times::default());
     let client = client()?;
     attempts(runtime, guests, "notify")?;
@@ -129,6 +139,9 @@ fn brokered(runtime: &Runtime, (guests, echo): (&Guests, &Server), turns: usize,
     let on_new = ratio(plugin.p50(), fresh.p50());
     report.figure(7, format!("through the sandbox: {}", plugin.words()));
     report.figure(7, format!("directly, same client, kept connection: {}", kept.words()));
-    report.figure(7, format!("directly, bare client, new connection: {}; against it {on_new:.2} ×", fresh.words()));
+    report.figure(
+        7,
+        format!("directly, bare client, new connection: {}; against it {on_new:.2} ×", fresh.words()),
+    );
     Ok(())
 }
