@@ -25,7 +25,7 @@ pub(crate) enum Mode {
 impl Args {
     /// The full time, or a small part of it.
     pub(crate) fn time(&self, full: Duration) -> Duration {
-        if self.quick { full / 8 } else { full }
+        if self.quick { full / 12 } else { full }
     }
 
     /// The full number, or a small part of it.

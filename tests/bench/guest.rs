@@ -16,7 +16,12 @@ use vigil_host::plugin::{
 use crate::{Res, disk};
 
 /// A component of core WebAssembly that does nothing.
-#[expect(dead_code, clippy::expect_used, reason = "made for tests, of which this is one that measures")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    reason = "made for tests, and this is one that measures"
+)]
 #[path = "../fixtures/hostile/mod.rs"]
 mod hostile;
 
@@ -64,9 +69,10 @@ impl Guests {
         let guard =
             Guard { cancel: CancellationToken::new(), holds: Arc::new(|| true), journal, started: None };
         let report = self.plugins.execute(route, request(&route.action), guard).await;
-        match report.result {
-            Ended::Ok(_) => Ok(()),
-            other => Err(format!("{} ended with {other:?}", route.plugin).into()),
+        if matches!(report.result, Ended::Ok(_)) {
+            Ok(())
+        } else {
+            Err(format!("{} ended with {:?}", route.plugin, report.result).into())
         }
     }
 }

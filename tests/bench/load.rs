@@ -10,7 +10,7 @@ use crate::Res;
 use crate::stats::Times;
 
 /// The longest that one answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A POST of JSON, ready to be sent again and again.
 pub(crate) fn post(port: u16, path: &str, body: &[u8]) -> Vec<u8> {

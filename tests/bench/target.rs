@@ -22,19 +22,24 @@ impl Target {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let (tell, arrivals) = channel();
-        thread::spawn(move || {
-            let mut held = Vec::new();
-            for stream in listener.incoming().map_while(Result::ok) {
-                if hold {
-                    let _ = tell.send(Instant::now());
-                    held.push(stream);
-                } else {
-                    let tell = tell.clone();
-                    thread::spawn(move || serve(stream, &tell));
-                }
-            }
-        });
+        thread::spawn(move || if hold { keep(&listener, &tell) } else { answer(&listener, &tell) });
         Ok(Self { port, arrivals })
+    }
+}
+
+/// Takes every connection and never answers: all of them are open until this process ends.
+fn keep(listener: &TcpListener, tell: &Sender<Instant>) {
+    let mut open = Vec::new();
+    for stream in listener.incoming().map_while(Result::ok) {
+        let _ = tell.send(Instant::now());
+        open.push(stream);
+    }
+}
+
+fn answer(listener: &TcpListener, tell: &Sender<Instant>) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        let tell = tell.clone();
+        thread::spawn(move || serve(stream, &tell));
     }
 }
 

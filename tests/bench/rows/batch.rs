@@ -94,7 +94,7 @@ fn parse(bodies: &[Vec<u8>], times: usize) -> Res<Duration> {
         let events: Vec<Plain<'_>> = serde_json::from_slice(black_box(body))?;
         black_box(&events);
     }
-    Ok(each(thread_cpu() - begun, EVENTS * u64::try_from(times)?))
+    Ok(each(thread_cpu().saturating_sub(begun), EVENTS * u64::try_from(times)?))
 }
 
 /// Row 2.
