@@ -1,5 +1,6 @@
 //! Policies from files: read at start, and brought in line with the database in one transaction.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -55,16 +56,17 @@ pub async fn sync(store: &Store, clock: &Clock, paths: &[PathBuf]) -> Result<Syn
     let (stored, _) = store.policies().await?;
     let mut synced = Synced::default();
     let mut changes = Vec::new();
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
+    let by_name: HashMap<&str, &Policy> =
+        stored.iter().map(|policy| (policy.name.as_str(), policy)).collect();
     for (file, entry) in entries {
         let name = entry.get("name").and_then(Value::as_str).unwrap_or("(no name)").trim().to_owned();
-        if seen.contains(&name) {
+        if !seen.insert(name.clone()) {
             synced.errors.push(format!("{}: {name}: a policy of that name stands before it", file.display()));
             continue;
         }
-        seen.push(name.clone());
         match tokio::task::block_in_place(|| draft(&entry)) {
-            Ok(draft) => one(&stored, draft, &mut changes, &mut synced),
+            Ok(draft) => one(&by_name, draft, &mut changes, &mut synced),
             Err(problem) => synced.errors.push(format!("{}: {name}: {}", file.display(), problem.text())),
         }
     }
@@ -78,9 +80,9 @@ pub async fn sync(store: &Store, clock: &Clock, paths: &[PathBuf]) -> Result<Syn
     Ok(synced)
 }
 
-fn one(stored: &[Policy], draft: super::Draft, changes: &mut Vec<Change>, synced: &mut Synced) {
+fn one(stored: &HashMap<&str, &Policy>, draft: super::Draft, changes: &mut Vec<Change>, synced: &mut Synced) {
     let name = draft.spec.name.clone();
-    match stored.iter().find(|policy| policy.name == name) {
+    match stored.get(name.as_str()).copied() {
         None => {
             changes.push(Change::Add {
                 spec: Box::new(draft.spec),
