@@ -46,7 +46,7 @@ impl Problem {
         };
         let mut problem = Self::value(sources, key, what);
         if !error.path.is_empty() && key.len() < error.path.join(".").len() {
-            problem.key = error.path.join(".");
+            problem.key = path_of(&error.path, key);
         }
         if let Some(layer) = &error.metadata {
             problem.from = layer.name.to_string();
@@ -86,6 +86,16 @@ pub(super) fn unknown_keys(sources: &Sources, known: &Dict) -> Vec<Problem> {
     let mut problems = Vec::new();
     walk(sources, &sources.all(), known, "", &mut problems);
     problems
+}
+
+/// Where in the file an error is: figment puts the key that was asked for behind the path below it.
+fn path_of(path: &[String], key: &str) -> String {
+    let asked: Vec<&str> = key.split('.').collect();
+    let mut parts: Vec<&str> = path.iter().map(String::as_str).collect();
+    if parts.ends_with(&asked) {
+        parts.rotate_right(asked.len());
+    }
+    parts.join(".")
 }
 
 fn walk(sources: &Sources, dict: &Dict, known: &Dict, path: &str, problems: &mut Vec<Problem>) {

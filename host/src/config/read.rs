@@ -145,15 +145,8 @@ fn database(reader: &mut Reader, data_dir: PathBuf) -> Database {
 }
 
 fn redis(reader: &mut Reader) -> Redis {
-    const SCHEMES: [&str; 7] = [
-        "redis",
-        "rediss",
-        "redis+unix",
-        "redis+sentinel",
-        "rediss+sentinel",
-        "redis+cluster",
-        "rediss+cluster",
-    ];
+    const SCHEMES: [&str; 6] =
+        ["redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster", "rediss+cluster"];
     let url: SecretUrl = reader.get("redis.url");
     if url.expose().is_empty() {
         return Redis { url: None };

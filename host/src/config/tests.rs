@@ -128,8 +128,8 @@ fn a_value_where_a_section_belongs_is_a_problem() {
 #[test]
 fn what_is_shown_has_sources_but_no_secrets_and_can_be_read_again() {
     let file = "[database]\nurl = \"postgres://vigil:hunter2@db/vigil\"\n[plugins]\nfuel = 5\n\
-                [connections.docker]\nurl = \"unix:///run/docker.sock\"\nauth = { bearer = \"hunter2\" }\n\
-                [[routes]]\naction = \"restart\"\ntarget = \"web-*\"\n";
+                [connections.docker]\nurl = \"unix:///run/docker.sock\"\ncredentials = { bearer_env = \"DOCKER_TOKEN\" }\n\
+                [[routes]]\naction = \"restart\"\ntarget = \"web-*\"\nplugin = \"supervisor\"\n";
     let (inputs, _directory) = inputs(file, &[("VIGIL_QUEUE__WORKERS", "4")]);
     let shown = Config::show(&inputs).unwrap();
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -137,6 +137,14 @@ fn what_is_shown_has_sources_but_no_secrets_and_can_be_read_again() {
     assert!(shown.contains("workers = 4  # VIGIL_QUEUE__WORKERS\n"), "{shown}");
     assert!(shown.contains("lease = \"15s\"\n"), "{shown}");
     let again: toml::Table = toml::from_str(&shown).unwrap();
-    assert_eq!(again["connections"]["docker"]["auth"]["bearer"].as_str(), Some("***"));
+    assert_eq!(again["connections"]["docker"]["url"].as_str(), Some("unix:///run/docker.sock"));
     assert_eq!(again["routes"][0]["action"].as_str(), Some("restart"));
+}
+
+#[test]
+fn a_problem_inside_a_section_of_the_plugins_names_its_place() {
+    let file = "[connections.docker]\nurl = \"unix:///run/docker.sock\"\ncredentials = { bearer = \"x\" }\n";
+    let (inputs, _directory) = inputs(file, &[]);
+    let said = Config::load(&inputs).unwrap_err().to_string();
+    assert!(said.contains("connections.docker.credentials"), "{said}");
 }

@@ -24,7 +24,7 @@ const LIST_LENGTH: isize = 10_000;
 /// How long one `BLMPOP` waits in the server.
 const BLOCK: Duration = Duration::from_millis(500);
 /// Longest pause after errors.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Announcements waiting for Redis; more are dropped, like hints that get lost.
 const BACKLOG: usize = 4_096;
 
@@ -255,8 +255,10 @@ impl Pause {
 
 impl Place {
     fn parse(url: &str) -> Result<Self, Error> {
-        if let Some(rest) = url.strip_prefix("redis+cluster://") {
-            return Ok(Self::Cluster(nodes(rest)));
+        for (prefix, scheme) in [("redis+cluster://", "redis"), ("rediss+cluster://", "rediss")] {
+            if let Some(rest) = url.strip_prefix(prefix) {
+                return Ok(Self::Cluster(nodes(rest, scheme)));
+            }
         }
         if let Some(rest) = url.strip_prefix("redis+sentinel://") {
             let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -272,7 +274,12 @@ impl Place {
             }
             let database =
                 database.parse().map_err(|_| Error::Url(format!("{database} is no database number")))?;
-            return Ok(Self::Sentinel { nodes: nodes(hosts), master: master.to_owned(), database, password });
+            return Ok(Self::Sentinel {
+                nodes: nodes(hosts, "redis"),
+                master: master.to_owned(),
+                database,
+                password,
+            });
         }
         Client::open(url)?;
         Ok(Self::Single(url.to_owned()))
@@ -313,9 +320,9 @@ impl Place {
     }
 }
 
-fn nodes(list: &str) -> Vec<String> {
+fn nodes(list: &str, scheme: &str) -> Vec<String> {
     let list = list.trim_end_matches('/');
     let (who, hosts) = list.rsplit_once('@').map_or(("", list), |(who, hosts)| (who, hosts));
     let at = if who.is_empty() { String::new() } else { format!("{who}@") };
-    hosts.split(',').filter(|host| !host.is_empty()).map(|host| format!("redis://{at}{host}")).collect()
+    hosts.split(',').filter(|host| !host.is_empty()).map(|host| format!("{scheme}://{at}{host}")).collect()
 }
