@@ -47,13 +47,14 @@ fn heals(setting: Setting) {
         "/api/v1/policies",
         &json!({"name": "spins", "target": "web", "severity": "critical", "action": "restart",
             "auto_remediate": true,
-            "condition": {"type": "metric_exceeds", "metric": "cpu_percent", "threshold": 50}}),
+            "condition": {"type": "metric_exceeds", "metric": "cpu_percent", "threshold": 10}}),
     );
     let before = wait_for(Duration::from_secs(20), "the process", || {
         Some(supervisord.pid_of("web")).filter(|pid| *pid > 0)
     });
-    let reading = wait_for(Duration::from_secs(30), "a reading over 50 %", || {
-        Some(cpu_percent(before)).filter(|percent| *percent > 50.0)
+    // A machine that also compiles leaves a busy loop little; an idle process would still read 0.
+    let reading = wait_for(Duration::from_secs(30), "a reading over 10 %", || {
+        Some(cpu_percent(before)).filter(|percent| *percent > 10.0)
     });
     let answer = vigil.post_json(
         "/api/v1/ingest",
