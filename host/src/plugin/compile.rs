@@ -107,6 +107,8 @@ pub fn compile_child() -> ExitCode {
     if let Err(e) = limited {
         return refuse(&format!("could not be compiled under limits: {e}"));
     }
+    // Compiling may take long and can wait.
+    let _ = rustix::process::setpriority_process(None, 10);
     let mut wasm = Vec::new();
     if let Err(e) = io::stdin().lock().take(precheck::MAX_FILE + 1).read_to_end(&mut wasm) {
         return refuse(&format!("could not be read: {e}"));

@@ -3,7 +3,7 @@
 //!
 //! The limits let the components of the Rust, C, Go, JavaScript and Python toolchains pass.
 
-use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload};
+use wasmparser::{ComponentExternalKind, Encoding, Instance, Parser, Payload};
 
 /// The largest file.
 pub(super) const MAX_FILE: u64 = 32 << 20;
@@ -13,16 +13,18 @@ const MAX_FUNCTIONS: u64 = 60_000;
 const MAX_LOCALS: u64 = 2_000;
 /// Locals of all functions together.
 const MAX_LOCALS_SUM: u64 = 200_000;
-/// Bytes of one function's body.
-const MAX_BODY: usize = 1 << 20;
+/// Bytes of one function's body; the interpreter loop of Python has 417 KiB.
+const MAX_BODY: usize = 512 << 10;
 /// Bytes of data segments together.
 const MAX_DATA: u64 = 32 << 20;
 /// Imports of the component.
 const MAX_IMPORTS: usize = 64;
 /// Imports and exports of core modules, together.
 const MAX_CORE_NAMES: u64 = 40_000;
-/// Core modules and instances.
+/// Core modules, and instances of them; a Python component has 38.
 const MAX_INSTANCES: u64 = 64;
+/// Names given to sets of exports, which the format counts as instances too.
+const MAX_EXPORT_SETS: u64 = 1_000;
 /// Types of components and core modules, together.
 const MAX_TYPES: u64 = 40_000;
 /// Components and modules inside of each other.
@@ -129,7 +131,9 @@ struct Sums {
     data: u64,
     imports: usize,
     core_names: u64,
+    modules: u64,
     instances: u64,
+    export_sets: u64,
     types: u64,
     exported: bool,
 }
@@ -149,7 +153,7 @@ impl Sums {
                     return Err(Problem::TooMany("components inside of each other", MAX_DEPTH.into()));
                 }
                 if *encoding == Encoding::Module {
-                    add(&mut self.instances, 1, MAX_INSTANCES * 2, "core modules")?;
+                    add(&mut self.modules, 1, MAX_INSTANCES, "core modules")?;
                 }
             }
             Payload::End(_) => self.depth = self.depth.saturating_sub(1),
@@ -166,7 +170,9 @@ impl Sums {
                 }
             }
             Payload::InstanceSection(reader) => {
-                add(&mut self.instances, reader.count().into(), MAX_INSTANCES * 2, "core instances")?;
+                for instance in reader.clone() {
+                    self.instance(&instance?)?;
+                }
             }
             Payload::ComponentTypeSection(r) => add(&mut self.types, r.count().into(), MAX_TYPES, "types")?,
             Payload::CoreTypeSection(r) => add(&mut self.types, r.count().into(), MAX_TYPES, "types")?,
@@ -207,6 +213,15 @@ impl Sums {
                 add(&mut self.locals, locals, MAX_LOCALS_SUM, "locals")
             }
             _ => Ok(()),
+        }
+    }
+
+    fn instance(&mut self, instance: &Instance<'_>) -> Result<(), Problem> {
+        match instance {
+            Instance::Instantiate { .. } => add(&mut self.instances, 1, MAX_INSTANCES, "core instances"),
+            Instance::FromExports(_) => {
+                add(&mut self.export_sets, 1, MAX_EXPORT_SETS, "sets of core exports")
+            }
         }
     }
 
@@ -290,8 +305,11 @@ mod tests {
         assert_eq!(why(&format!("(component (core module {functions}))")), "has more than 60000 functions");
         let nested = format!("{}{}", "(component".repeat(9), ")".repeat(9));
         assert_eq!(why(&nested), "has more than 8 components inside of each other");
-        let modules = "(core module)".repeat(129);
-        assert_eq!(why(&format!("(component {modules})")), "has more than 128 core modules");
+        let modules = "(core module)".repeat(65);
+        assert_eq!(why(&format!("(component {modules})")), "has more than 64 core modules");
+        let instances = "(core instance (instantiate 0))".repeat(65);
+        let many = why(&format!("(component (core module) {instances})"));
+        assert_eq!(many, "has more than 64 core instances");
     }
 
     proptest::proptest! {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::embedded::EMBEDDED;
 use super::{Host, guard, open, request, small};
 
 fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
@@ -29,6 +30,14 @@ async fn times(host: &Host, action: &str) -> String {
 async fn a_fresh_sandbox_and_a_call() {
     let host = Host::hostile(small(), &["noop"]).await;
     println!("{}\n{}", times(&host, "noop").await, times(&host, "notify").await);
+    let mut loads = Vec::new();
+    for _ in 0..100 {
+        let begun = Instant::now();
+        let loaded = host.plugins.0.loader.load(&host.plugins.0.runtime, EMBEDDED[1].1, true).await;
+        loads.push(begun.elapsed());
+        assert!(loaded.is_ok());
+    }
+    println!("webhook loaded from the cache, described and checked: {:?}", quantiles(loads));
     let begun = Instant::now();
     drop(open(small(), host.data.path()).await);
     println!("open with everything in the cache: {:?}", begun.elapsed());
