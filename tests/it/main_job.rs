@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::stage::{Backend, SETTINGS, Setting};
+use crate::stage::{Backend, Setting};
 use crate::support::{Program, Supervisord, Vigil, wait_for};
 
 #[test]
@@ -26,11 +26,6 @@ fn a_busy_process_is_restarted_on_postgresql() {
 #[test]
 fn a_busy_process_is_restarted_on_postgresql_with_redis() {
     heals(Setting::PostgresRedis);
-}
-
-#[test]
-fn all_four_settings_are_tested() {
-    assert_eq!(SETTINGS.len(), 4);
 }
 
 fn heals(setting: Setting) {

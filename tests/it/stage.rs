@@ -25,10 +25,6 @@ pub(crate) enum Setting {
     PostgresRedis,
 }
 
-/// All four.
-pub(crate) const SETTINGS: [Setting; 4] =
-    [Setting::Small, Setting::SmallRedis, Setting::Postgres, Setting::PostgresRedis];
-
 /// A running setting.
 pub(crate) struct Backend {
     pub(crate) redis: Option<Redis>,
@@ -188,7 +184,12 @@ pub(crate) fn settle(vigil: &Vigil, limit: Duration) -> HashMap<String, usize> {
         if open == 0 {
             return by_state(vigil);
         }
-        assert!(begun.elapsed() < limit, "{open} actions have not ended: {:?}", by_state(vigil));
+        assert!(
+            begun.elapsed() < limit,
+            "{open} actions have not ended: {:?}\n{}",
+            by_state(vigil),
+            complaints(vigil)
+        );
         for action in vigil.get_json("/api/v1/actions?state=uncertain&limit=500")["actions"]
             .as_array()
             .into_iter()
@@ -199,6 +200,14 @@ pub(crate) fn settle(vigil: &Vigil, limit: Duration) -> HashMap<String, usize> {
         }
         thread::sleep(Duration::from_millis(300));
     }
+}
+
+/// What is still open, and the last lines of the log that are not routine.
+fn complaints(vigil: &Vigil) -> String {
+    let open = vigil.get_json("/api/v1/actions?state=ready&limit=5").to_string();
+    let log = vigil.log();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("\"INFO\"")).collect();
+    format!("{open}\n{}", lines[lines.len().saturating_sub(30)..].join("\n"))
 }
 
 fn by_state(vigil: &Vigil) -> HashMap<String, usize> {

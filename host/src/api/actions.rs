@@ -254,6 +254,16 @@ async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
     Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
+fn priority(fields: &mut Fields<'_>) -> Priority {
+    match fields.text("priority", 1..=32, false) {
+        None => Priority::default(),
+        Some(word) => Priority::from_word(&word).unwrap_or_else(|| {
+            fields.fault("value_error", "priority", "Value error, priority is one of low, medium, high");
+            Priority::default()
+        }),
+    }
+}
+
 fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
     let mut fields =
         Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
@@ -280,13 +290,7 @@ fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
             "Value error, status is one of pending, running, completed, failed, cancelled",
         );
     }
-    let priority = match fields.text("priority", 1..=32, false) {
-        None => Priority::default(),
-        Some(word) => Priority::from_word(&word).unwrap_or_else(|| {
-            fields.fault("value_error", "priority", "Value error, priority is one of low, medium, high");
-            Priority::default()
-        }),
-    };
+    let priority = priority(&mut fields);
     let queued = fields.flag("queue_immediately").unwrap_or(false);
     let params = fields.object("params").unwrap_or_default();
     let details = fields.text("details", 0..=4096, false);
@@ -294,6 +298,10 @@ fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
     let (Some(target), Some(kind), true) = (target, kind, fields.faults.is_empty()) else {
         return Err(Problem::invalid(fields.faults));
     };
+    let params = Value::Object(params);
+    if let Ok(route) = api.plugins.route(&kind, &target) {
+        super::policies::check_params(api, &route, &params)?;
+    }
     Ok(NewAction {
         id: 0,
         phase: Phase::Held,
@@ -307,7 +315,7 @@ fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
         target_kind: None,
         namespace,
         labels: "{}".to_owned(),
-        params: Value::Object(params).to_string(),
+        params: params.to_string(),
         priority: priority.number(),
         max_attempts: api.limits.max_attempts,
         queued,

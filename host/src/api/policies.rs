@@ -148,16 +148,20 @@ fn action_warning(api: &Api, spec: &Spec) -> Result<Option<String>, Problem> {
         Ok(route) => route,
         Err(wrong) => return Ok(Some(crate::pipeline::worker::refusal(&spec.action, &wrong))),
     };
-    let params = Value::Object(spec.params.clone());
-    api.plugins.check_params(&route, &params).map_err(|problems| {
+    check_params(api, &route, &Value::Object(spec.params.clone()))?;
+    Ok(None)
+}
+
+/// Whether the plugin that would act takes the parameters; each problem is named with its place.
+pub(super) fn check_params(api: &Api, route: &crate::plugin::Route, params: &Value) -> Result<(), Problem> {
+    api.plugins.check_params(route, params).map_err(|problems| {
         let faults = problems.into_iter().map(|problem| {
             let mut loc = vec![json!("body"), json!("params")];
             loc.extend(problem.pointer.split('/').filter(|part| !part.is_empty()).map(|part| json!(part)));
             super::problem::Invalid::new("value_error", loc, problem.message, params.clone())
         });
         Problem::invalid(faults.collect())
-    })?;
-    Ok(None)
+    })
 }
 
 #[derive(Deserialize)]
@@ -184,7 +188,9 @@ async fn update(
         let draft = checked(&api, value).await?;
         (draft.spec, draft.enabled, draft.warnings)
     } else {
-        patched(&policy, &value)?
+        let (spec, enabled, mut warnings) = patched(&policy, &value)?;
+        warnings.extend(action_warning(&api, &spec)?);
+        (spec, enabled, warnings)
     };
     let change = Change::Replace { spec: Box::new(spec), enabled, source: policy.source };
     let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;

@@ -162,8 +162,6 @@ pub struct Policies {
 pub struct Limits {
     /// Bytes of an ingest body.
     pub ingest_body: usize,
-    /// Bytes of it when decompressed.
-    pub ingest_decoded: usize,
     /// Bytes of any other body.
     pub json_body: usize,
     /// Events per request.

@@ -201,7 +201,6 @@ fn policies(reader: &mut Reader) -> Policies {
 fn limits(reader: &mut Reader) -> Limits {
     Limits {
         ingest_body: reader.bytes("limits.ingest_body"),
-        ingest_decoded: reader.bytes("limits.ingest_decoded"),
         json_body: reader.bytes("limits.json_body"),
         batch: reader.some("limits.batch"),
         tags: reader.get("limits.tags"),

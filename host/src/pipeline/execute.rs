@@ -50,8 +50,6 @@ impl Retry {
 
 /// Runs one attempt and records its end.
 pub async fn attempt(parts: &Parts, lease: Lease, route: Route, handle: Handle, draining: &AtomicBool) {
-    let began = parts.clock.now();
-    parts.metrics.event_to_start(began.since(Timestamp::from_micros(lease.task.created_at)));
     let tenure = parts.tenures.current();
     let report = run(parts, &lease, &route, &handle, tenure).await;
     if matches!(report.result, Ended::Fenced) && !handle.revoked.load(Ordering::Acquire) {
@@ -140,7 +138,8 @@ async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenur
     let (journal, mut entries) = mpsc::channel::<JournalEntry>(1);
     let (revoked, owner) = (Arc::clone(&handle.revoked), lease.owner.clone());
     let holds = move || !revoked.load(Ordering::Acquire) && tenure.boot_id == owner && tenure.holds();
-    let (started, _) = oneshot::channel();
+    let (started, mut begun) = oneshot::channel();
+    let mut waiting = true;
     let guard =
         Guard { cancel: handle.cancel.clone(), holds: Arc::new(holds), journal, started: Some(started) };
     let execution = parts.plugins.execute(route, request, guard);
@@ -148,6 +147,13 @@ async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenur
     loop {
         tokio::select! {
             report = &mut execution => return report,
+            first = &mut begun, if waiting => {
+                waiting = false;
+                if first.is_ok() {
+                    let since = Timestamp::from_micros(lease.task.created_at);
+                    parts.metrics.event_to_start(parts.clock.now().since(since));
+                }
+            }
             Some(JournalEntry::Intent { call, ack }) = entries.recv() => {
                 let stored = parts.store.intend(lease, &call_row(&call), parts.clock.now()).await;
                 // A dropped receiver means that the attempt has been stopped meanwhile.

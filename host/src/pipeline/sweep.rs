@@ -52,7 +52,7 @@ async fn once(
     for id in parts.store.lost(&parts.tenures.current().boot_id, &parts.running.ids()).await? {
         parts.running.revoke(id);
     }
-    let ready = parts.store.sweep(now).await?;
+    let ready = parts.store.sweep(now, pace.silence).await?;
     parts.queue.announce(&ready);
     let (incidents, depth) = parts.store.gauges().await?;
     parts.metrics.incidents_open(incidents);

@@ -112,7 +112,9 @@ impl Store {
         }
         apply(&mut tx, id, (before, after), &change, now).await?;
         let mut ready = Vec::new();
-        if after.ended() {
+        // The target may still be working on what a running attempt has asked of it: the slot stays taken
+        // until the attempt has ended, or the sweep finds that nobody will say so.
+        if after.ended() && before != Phase::Running {
             ready.extend(slot::leave(&mut tx, &target, id, now).await?);
         } else if after == Phase::Ready {
             ready.push((id, 1));

@@ -127,6 +127,11 @@ impl Store {
                 ready.extend(slot::leave(&mut tx, &lease.task.target, lease.task.id, now).await?);
             }
         }
+        // A call that was never answered may still be at work: then the sweep frees the slot, later.
+        let unanswered = done.calls.iter().any(|call| matches!(call.state.as_str(), "intent" | "unknown"));
+        if done.ending == Ending::Superseded && !unanswered {
+            ready.extend(slot::leave(&mut tx, &lease.task.target, lease.task.id, now).await?);
+        }
         keep(&mut tx, lease, done, now).await?;
         tx.commit().await?;
         Ok(Some(ready))

@@ -29,8 +29,10 @@ statements! { pub(super) STATEMENTS:
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
     STILL_OURS = "SELECT id FROM action WHERE id IN {ids} AND state = 'running' AND owner = $2";
     FORGET_NODE = "DELETE FROM node WHERE boot_id = $1 AND hb = $2";
-    LEFT_UNCERTAIN = "SELECT a.id, a.target FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
-        WHERE a.state = 'uncertain' AND a.completed_at < $1 ORDER BY a.target LIMIT 100";
+    LEFT_HEADS = "SELECT a.id, a.target FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
+        WHERE (a.state = 'uncertain' AND a.completed_at < $1)
+        OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $2)
+        ORDER BY a.target LIMIT 100";
 }
 
 #[derive(sqlx::FromRow)]
@@ -46,21 +48,23 @@ struct Orphan {
 }
 
 impl Store {
-    /// Makes due retries ready, fills empty slots, frees slots of uncertain actions after half an hour.
+    /// Makes due retries ready, fills empty slots, frees slots of uncertain actions after half an
+    /// hour, and of actions that were cancelled in mid-attempt once `hold` (lease and grace) has passed.
     /// Answers every ready action that should be announced (again), with its priority.
-    pub async fn sweep(&self, now: Timestamp) -> Result<Vec<(i64, i64)>> {
-        if !self.anything_due(now).await? {
+    pub async fn sweep(&self, now: Timestamp, hold: Duration) -> Result<Vec<(i64, i64)>> {
+        if !self.anything_due(now, hold).await? {
             return self.unannounced(now).await;
         }
         let mut tx = self.begin().await?;
-        let (due, left) = (tx.text(&DUE), tx.text(&LEFT_UNCERTAIN));
+        let (due, left) = (tx.text(&DUE), tx.text(&LEFT_HEADS));
         let mut ready: Vec<(i64, i64)> =
             on!(&mut tx, c => sqlx::query_as(due).bind(now.micros()).fetch_all(c).await?);
         ready.extend(slot::fill_empty(&mut tx, now).await?);
         let cut = now.before(UNCERTAIN_HOLD).micros();
-        let uncertain: Vec<(i64, String)> =
-            on!(&mut tx, c => sqlx::query_as(left).bind(cut).fetch_all(c).await?);
-        for (id, target) in uncertain {
+        let ended = now.before(hold).micros();
+        let heads: Vec<(i64, String)> =
+            on!(&mut tx, c => sqlx::query_as(left).bind(cut).bind(ended).fetch_all(c).await?);
+        for (id, target) in heads {
             ready.extend(slot::leave(&mut tx, &target, id, now).await?);
         }
         tx.commit().await?;
@@ -81,12 +85,13 @@ impl Store {
         Ok(running.iter().copied().filter(|id| !ours.contains(&(*id,))).collect())
     }
 
-    async fn anything_due(&self, now: Timestamp) -> Result<bool> {
+    async fn anything_due(&self, now: Timestamp, hold: Duration) -> Result<bool> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&ANYTHING_DUE);
         let cut = now.before(UNCERTAIN_HOLD).micros();
-        let (count,): (i64,) =
-            on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).bind(cut).fetch_one(c).await?);
+        let ended = now.before(hold).micros();
+        let (count,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).bind(cut).bind(ended)
+            .fetch_one(c).await?);
         Ok(count > 0)
     }
 
@@ -123,7 +128,8 @@ statements! { pub(super) MORE:
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target
             WHERE a.state = 'blocked' AND s.head IS NULL)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
-            WHERE a.state = 'uncertain' AND a.completed_at < $2)";
+            WHERE (a.state = 'uncertain' AND a.completed_at < $2)
+            OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $3))";
 }
 
 async fn rescue_one(tx: &mut Tx, owner: &str, orphan: &Orphan, now: Timestamp) -> Result<()> {

@@ -1,6 +1,5 @@
 //! Two servers on one PostgreSQL and one Redis; and a PostgreSQL that goes away.
 
-use std::collections::HashMap;
 use std::thread;
 use std::time::Duration;
 
@@ -83,13 +82,10 @@ fn one_server_of_two_is_killed_and_the_other_takes_over() {
     thread::sleep(Duration::from_secs(2));
     let acknowledged = load.finish();
     scene.judge(&acknowledged);
-    let workers: HashMap<i64, ()> = ask(
+    let by_worker = ask(
         scene.backend.database.as_ref(),
         scene.vigil.data_dir().as_path(),
         "SELECT COUNT(*) FROM attempt GROUP BY worker",
-    )
-    .into_iter()
-    .map(|count| (count, ()))
-    .collect();
-    assert!(!workers.is_empty());
+    );
+    assert!(by_worker.len() >= 2, "the other one took part: {by_worker:?}");
 }
