@@ -11,6 +11,8 @@ use crate::domain::audit::Entry;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
+    ENDED_UNDER = "SELECT COUNT(*) FROM action WHERE id = $1 AND fence = $2
+        AND state IN ('succeeded', 'dead', 'cancelled', 'expired')";
     FINISH = "UPDATE action SET state = $5, completed_at = $6, error_message = $7, details = COALESCE($8, details),
         run_at = $9, attempts = attempts - $10
         WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3 AND attempts = $4";
@@ -129,13 +131,22 @@ impl Store {
         }
         // A call that was never answered may still be at work: then the sweep frees the slot, later.
         let unanswered = done.calls.iter().any(|call| matches!(call.state.as_str(), "intent" | "unknown"));
-        if done.ending == Ending::Superseded && !unanswered {
+        if done.ending == Ending::Superseded && !unanswered && ended_under(&mut tx, lease).await? {
             ready.extend(slot::leave(&mut tx, &lease.task.target, lease.task.id, now).await?);
         }
         keep(&mut tx, lease, done, now).await?;
         tx.commit().await?;
         Ok(Some(ready))
     }
+}
+
+/// Whether the action was ended under this very lease. If it was taken over instead, the slot is its new
+/// attempt's.
+async fn ended_under(tx: &mut Tx, lease: &Lease) -> Result<bool> {
+    let sql = tx.text(&ENDED_UNDER);
+    let (count,): (i64,) =
+        on!(tx, c => sqlx::query_as(sql).bind(lease.task.id).bind(lease.fence).fetch_one(c).await?);
+    Ok(count > 0)
 }
 
 async fn transition(

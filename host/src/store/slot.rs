@@ -13,6 +13,8 @@ statements! { pub(super) STATEMENTS:
     SET_HEAD = "UPDATE slot SET head = $2 WHERE target = $1";
     EMPTY = "SELECT DISTINCT a.target FROM action a JOIN slot s ON s.target = a.target
         WHERE a.state = 'blocked' AND s.head IS NULL LIMIT 100";
+    HOMELESS = "SELECT a.target, a.id, a.priority FROM action a JOIN slot s ON s.target = a.target
+        WHERE a.state = 'ready' AND s.head IS NULL ORDER BY a.target, a.priority, a.id LIMIT 100";
 }
 
 /// Enters `action` into its target's slot. True: it has the slot and may run.
@@ -58,9 +60,16 @@ async fn fill(tx: &mut Tx, target: &str, now: Timestamp) -> Result<Option<(i64, 
     Ok(found)
 }
 
-/// Second line of defence: fills slots that are empty although somebody waits. Answers what became ready.
+/// Second line of defence: fills slots that are empty although somebody waits, what is ready first. Answers
+/// what became ready.
 pub(super) async fn fill_empty(tx: &mut Tx, now: Timestamp) -> Result<Vec<(i64, i64)>> {
-    let sql = tx.text(&EMPTY);
+    let (sql, homeless, set) = (tx.text(&EMPTY), tx.text(&HOMELESS), tx.text(&SET_HEAD));
+    let lost: Vec<(String, i64, i64)> = on!(tx, c => sqlx::query_as(homeless).fetch_all(c).await?);
+    for (target, id, _) in lost {
+        if lock(tx, &target).await?.is_none() {
+            on!(tx, c => sqlx::query(set).bind(&target).bind(id).execute(c).await?.rows_affected());
+        }
+    }
     let targets: Vec<(String,)> = on!(tx, c => sqlx::query_as(sql).fetch_all(c).await?);
     let mut ready = Vec::new();
     let mut targets: Vec<String> = targets.into_iter().map(|(target,)| target).collect();

@@ -126,7 +126,7 @@ impl Store {
 statements! { pub(super) MORE:
     ANYTHING_DUE = "SELECT (SELECT COUNT(*) FROM action WHERE state = 'scheduled' AND run_at <= $1)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target
-            WHERE a.state = 'blocked' AND s.head IS NULL)
+            WHERE a.state IN ('blocked', 'ready') AND s.head IS NULL)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
             WHERE (a.state = 'uncertain' AND a.completed_at < $2)
             OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $3))";
