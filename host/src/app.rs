@@ -125,7 +125,7 @@ impl App {
             policies: Arc::clone(&policies),
         });
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
-        let api = Api {
+        let api = Api::new(api::Parts {
             store: store.clone(),
             ingest,
             queue,
@@ -137,7 +137,7 @@ impl App {
             limits: limits(&config),
             started: Instant::now(),
             ending: CancellationToken::new(),
-        };
+        });
         Ok(Self { config, clock, store, api, arrivals, writer, parts, _lock: lock })
     }
 

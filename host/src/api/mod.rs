@@ -29,9 +29,28 @@ use crate::store::Store;
 
 pub use problem::Problem;
 
-/// What the handlers work with.
+/// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Parts>);
+
+impl Api {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of the program that handlers ask.
+pub struct Parts {
     /// Where things are kept.
     pub store: Store,
     /// The door to the writer.

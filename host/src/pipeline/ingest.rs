@@ -12,8 +12,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::known::Known;
 pub use super::writer::{Parts, Writer};
 use crate::domain::Event;
 
@@ -64,7 +66,7 @@ pub enum Refused {
 }
 
 /// The answer's body, as it was or will be stored.
-pub type Reply = Result<Arc<str>, Refused>;
+pub type Reply = Result<Bytes, Refused>;
 
 pub(super) struct Waiting {
     pub(super) request: Request,
@@ -77,6 +79,7 @@ pub(super) struct Waiting {
 pub struct Ingest {
     send: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    known: Arc<Known>,
 }
 
 impl std::fmt::Debug for Waiting {
@@ -90,7 +93,13 @@ impl Ingest {
     #[must_use]
     pub fn new() -> (Self, Arrivals) {
         let (send, receive) = mpsc::channel(REQUESTS);
-        (Self { send, room: Arc::new(Semaphore::new(EVENTS)) }, Arrivals(receive))
+        (Self { send, room: Arc::new(Semaphore::new(EVENTS)), known: Arc::default() }, Arrivals(receive))
+    }
+
+    /// The series that have been sent before.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Hands a request to the writer and waits until it is on disk.
