@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::api::policies::files;
-use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
@@ -68,7 +68,7 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
-    api: Api,
+    api: api::Parts,
     arrivals: Arrivals,
     writer: Writer,
     parts: Parts,
@@ -125,7 +125,7 @@ impl App {
             policies: Arc::clone(&policies),
         });
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
-        let api = Api::new(api::Parts {
+        let api = api::Parts {
             store: store.clone(),
             ingest,
             queue,
@@ -136,8 +136,10 @@ impl App {
             policies,
             limits: limits(&config),
             started: Instant::now(),
+            permissions: Arc::default(),
+            document: Arc::from(""),
             ending: CancellationToken::new(),
-        });
+        };
         Ok(Self { config, clock, store, api, arrivals, writer, parts, _lock: lock })
     }
 

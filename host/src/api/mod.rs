@@ -2,6 +2,8 @@
 //! parses at the door, asks the pipeline or the store, and renders.
 
 mod actions;
+pub mod describe;
+mod docs;
 mod door;
 mod health;
 mod incidents;
@@ -17,6 +19,8 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
 use crate::engine::PolicySet;
@@ -27,19 +31,12 @@ use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
+pub use describe::{Permission, Permissions};
 pub use problem::Problem;
 
 /// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
 pub struct Api(Arc<Parts>);
-
-impl Api {
-    /// Of these parts.
-    #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
-    }
-}
 
 impl std::ops::Deref for Api {
     type Target = Parts;
@@ -71,6 +68,10 @@ pub struct Parts {
     pub limits: Limits,
     /// When the server began.
     pub started: Instant,
+    /// Who may call what; filled in by [`router`].
+    pub permissions: Arc<Permissions>,
+    /// The OpenAPI document as text; filled in by [`router`].
+    pub document: Arc<str>,
     /// Set when it is ending.
     pub ending: tokio_util::sync::CancellationToken,
 }
@@ -100,16 +101,33 @@ pub struct Limits {
     pub max_attempts: i64,
 }
 
-/// All routes.
-pub fn router(api: Api) -> Router {
-    let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    Router::new()
+/// All routes as they are described, before anything is served.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(OpenApi::default())
         .merge(ingest::router())
         .merge(policies::router())
         .merge(actions::router())
         .merge(incidents::router())
         .merge(plugins::router())
         .merge(health::router())
+        .merge(docs::router())
+}
+
+/// The OpenAPI document of everything that is served.
+#[must_use]
+pub fn document() -> OpenApi {
+    describe::complete(routes().into_openapi())
+}
+
+/// What is served.
+pub fn router(mut parts: Parts) -> Router {
+    let (routes, described) = routes().split_for_parts();
+    let document = describe::complete(described);
+    parts.permissions = Arc::new(Permissions::of(&document));
+    parts.document = docs::text(&document);
+    let api = Api(Arc::new(parts));
+    let body = DefaultBodyLimit::max(api.limits.ingest_body);
+    routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
