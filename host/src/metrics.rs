@@ -280,6 +280,7 @@ impl Metrics {
 
     /// A policy exists: its series start at zero, so that the first violation is an increase. They are looked
     /// up here once, since each event asks for them.
+    #[must_use]
     pub fn policy(&self, name: &str) -> PolicySeries {
         let name = self.words[POLICY].admit(name);
         PolicySeries {

@@ -95,7 +95,7 @@ impl PolicySet {
     }
 
     /// All of them, by position.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Compiled>> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Compiled>> {
         self.policies.iter()
     }
 

@@ -123,6 +123,8 @@ pub struct Arrivals(mpsc::Receiver<Waiting>);
 const BATCH: usize = 10_000;
 /// Requests of one transaction.
 const BATCH_REQUESTS: usize = 1_000;
+/// How often the other tasks are let through before a batch is closed.
+const ROUNDS: usize = 4;
 
 impl Arrivals {
     /// Waits for a request and takes along what has arrived with it. No timer: while one batch commits the
@@ -130,14 +132,32 @@ impl Arrivals {
     pub(super) async fn drain(&mut self) -> Vec<Waiting> {
         let mut batch = Vec::new();
         let Some(first) = self.0.recv().await else { return batch };
-        let mut events = first.request.events.len();
         batch.push(first);
+        self.take_along(&mut batch);
+        batch
+    }
+
+    /// Takes along those that are about to arrive: when a batch has been answered, its clients send again at
+    /// nearly the same time, and the first of them would else pay for a commit of its own while all others
+    /// wait for it. Nothing is waited for but tasks that are ready to run.
+    pub(super) async fn gather(&mut self, batch: &mut Vec<Waiting>) {
+        for _ in 0..ROUNDS {
+            let before = batch.len();
+            tokio::task::yield_now().await;
+            self.take_along(batch);
+            if batch.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn take_along(&mut self, batch: &mut Vec<Waiting>) {
+        let mut events: usize = batch.iter().map(|waiting| waiting.request.events.len()).sum();
         while events < BATCH && batch.len() < BATCH_REQUESTS {
             let Ok(next) = self.0.try_recv() else { break };
             events += next.request.events.len();
             batch.push(next);
         }
-        batch
     }
 
     /// Lets nobody in any more; what has arrived is still drained.

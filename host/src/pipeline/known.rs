@@ -25,10 +25,12 @@ struct Sent {
 }
 
 /// A look at what is known.
+#[derive(Debug)]
 pub struct Look<'a>(RwLockReadGuard<'a, HashedMap<u64, Sent>>);
 
 impl Known {
     /// For several questions in a row. Keeping anything waits until it is dropped.
+    #[must_use]
     pub fn look(&self) -> Look<'_> {
         Look(self.0.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -86,7 +86,9 @@ impl Writer {
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => self.tick().await,
                 batch = arrivals.drain() => {
+                    let mut batch = batch;
                     if batch.is_empty() { return }
+                    arrivals.gather(&mut batch).await;
                     self.serve(batch).await;
                 }
             }
@@ -147,7 +149,7 @@ impl Writer {
         }
         let (stored, rev) = tx.policies().await?;
         let set = Arc::new(self.compile(stored, rev).await);
-        self.counters = set.iter().map(|compiled| self.parts.metrics.policy(&compiled.policy.name)).collect();
+        self.counters = set.all().map(|compiled| self.parts.metrics.policy(&compiled.policy.name)).collect();
         self.policies = Arc::clone(&set);
         *self.parts.policies.write().unwrap_or_else(PoisonError::into_inner) = set;
         Ok(())

@@ -82,10 +82,10 @@ pub(super) fn decode(first: i64, at: i64, data: &[u8], mut each: impl FnMut(u16,
 
 fn number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
+        out.push(number.to_le_bytes()[0] | 0x80);
         number >>= 7;
     }
-    out.push(number as u8);
+    out.push(number.to_le_bytes()[0]);
 }
 
 fn difference(out: &mut Vec<u8>, difference: i64) {
@@ -132,7 +132,10 @@ mod tests {
     use super::*;
     use crate::store::{NewSample, PartitionSeq};
 
-    fn plan(now: i64, first: i64, parts: &[(u16, i64, Vec<(i64, i64, f64, i64)>)]) -> Plan {
+    /// A partition, its sequence number, and its samples: series, time, value, flags.
+    type Sent = (u16, i64, Vec<(i64, i64, f64, i64)>);
+
+    fn plan(now: i64, first: i64, parts: &[Sent]) -> Plan {
         let mut plan = Plan { now: Timestamp::from_micros(now), ..Plan::default() };
         let mut id = first;
         for (partition, seq, samples) in parts {

@@ -57,3 +57,53 @@ impl Store {
         Ok(gone)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples::sample;
+    use crate::store::{Durability, Location, NewSample, PartitionSeq, Plan};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    /// A transaction with one sample, whose id is the second in which it is written.
+    async fn write(store: &Store, second: i64) {
+        let (tx, seqs, policy_rev) = store.begin_partitions(&[3], None).await.unwrap();
+        let mut plan = Plan { batch: "b".to_owned(), now: at(second), policy_rev, ..Plan::default() };
+        plan.partitions.push((PartitionSeq { id: 3, seq: seqs[0].seq + 1 }, second, second));
+        let observed_at = at(second);
+        plan.samples.push(NewSample { id: second, series_id: 1, observed_at, value: 0.5, flags: 3 });
+        tx.commit(&plan).await.unwrap();
+    }
+
+    async fn left(store: &Store) -> Vec<i64> {
+        let mut tx = store.reading().await.unwrap();
+        let mut ids = Vec::new();
+        for id in 0..12 {
+            ids.extend(sample(&mut tx, id).await.unwrap().map(|sample| sample.id));
+        }
+        ids
+    }
+
+    #[tokio::test]
+    async fn the_oldest_samples_go_by_age_and_by_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Location::Sqlite(dir.path().join("vigil.db"));
+        let store = Store::open(file, Durability::Process, 1).await.unwrap();
+        store.migrate("installation").await.unwrap();
+        for second in 1..=10 {
+            write(&store, second).await;
+        }
+        assert_eq!(left(&store).await, (1..=10).collect::<Vec<_>>());
+        let week = Duration::from_hours(168);
+        let ample = Limits { samples: Duration::from_secs(5), keys: week, bytes: 1 << 40 };
+        assert_eq!(store.retain(ample, at(10)).await.unwrap(), 4);
+        assert_eq!(left(&store).await, (5..=10).collect::<Vec<_>>());
+        assert_eq!(store.retain(ample, at(10)).await.unwrap(), 0);
+        let bytes = u64::try_from(2 * (SAMPLE_BYTES + CHUNK_BYTES)).unwrap();
+        assert_eq!(store.retain(Limits { samples: week, keys: week, bytes }, at(10)).await.unwrap(), 3);
+        assert_eq!(left(&store).await, [8, 9, 10]);
+    }
+}

@@ -125,32 +125,38 @@ impl Writing {
             })
             .await?;
         }
-        if !behind.is_empty() {
-            let mut ids = BTreeSet::new();
-            let tx = self.begun().await?;
-            let sql = tx.text(&RECORDS);
-            for at in behind {
-                let rows: Vec<(i64,)> = on!(tx, c => sqlx::query_as(sql)
-                    .bind(i64::from(at.id)).bind(at.seq).fetch_all(c).await?);
-                ids.extend(rows.into_iter().map(|(id,)| id));
-            }
-            let ids: Vec<i64> = ids.into_iter().collect();
-            let tx = self.begun().await?;
-            let sql = tx.text(&CHUNKS);
-            for now in ids.chunks(64) {
-                let rows: Vec<ChunkRow> = on!(tx, c => sqlx::query_as(sql)
-                    .bind(list_of(now)).fetch_all(c).await?);
-                for (_, at, first, data) in rows {
-                    chunk::decode(first, at, &data, |partition, sample| {
-                        if behind.iter().any(|at| at.id == partition && sample.seq > at.seq) {
-                            found.push((partition, sample));
-                        }
-                    })?;
+        for (_, at, first, data) in self.added(behind).await? {
+            chunk::decode(first, at, &data, |partition, sample| {
+                if behind.iter().any(|at| at.id == partition && sample.seq > at.seq) {
+                    found.push((partition, sample));
                 }
-            }
+            })?;
         }
         found.sort_by_key(|(partition, sample)| (*partition, sample.seq, sample.id));
         Ok(found)
+    }
+
+    /// The chunks that others added to those partitions after that sequence number.
+    async fn added(&mut self, behind: &[PartitionSeq]) -> Result<Vec<ChunkRow>> {
+        let mut chunks = Vec::new();
+        if behind.is_empty() {
+            return Ok(chunks);
+        }
+        let tx = self.begun().await?;
+        let (records, by_id) = (tx.text(&RECORDS), tx.text(&CHUNKS));
+        let mut ids = BTreeSet::new();
+        for at in behind {
+            let rows: Vec<(i64,)> = on!(tx, c => sqlx::query_as(records)
+                .bind(i64::from(at.id)).bind(at.seq).fetch_all(c).await?);
+            ids.extend(rows.into_iter().map(|(id,)| id));
+        }
+        let ids: Vec<i64> = ids.into_iter().collect();
+        for now in ids.chunks(64) {
+            let list = list_of(now);
+            let rows: Vec<ChunkRow> = on!(tx, c => sqlx::query_as(by_id).bind(list).fetch_all(c).await?);
+            chunks.extend(rows);
+        }
+        Ok(chunks)
     }
 
     /// Every sample accepted since then. Chunks are numbered as they are written, so the newest are read
@@ -186,7 +192,7 @@ impl Writing {
         };
         let (first, last, at) = (first.id, last.id, plan.now.micros());
         let ids: Vec<u16> = plan.partitions.iter().map(|(partition, _, _)| partition.id).collect();
-        let (list, data) = (list_of(&ids), chunk::encode(plan));
+        let (touched, data) = (list_of(&ids), chunk::encode(plan));
         match self.tx {
             Tx::Sqlite(Lite::Writing(mut held)) => {
                 let sql = if held.begun() { &FINISH } else { &WHOLE };
@@ -198,7 +204,7 @@ impl Writing {
                     .bind(at)
                     .bind(plan.policy_rev)
                     .bind(data)
-                    .bind(list)
+                    .bind(touched)
                     .execute(held.connection())
                     .await
                     .map_err(uncertain)?;
@@ -217,7 +223,7 @@ impl Writing {
                     .execute(&mut *tx)
                     .await?;
                 sqlx::query(ADVANCE.get(Dialect::Postgres))
-                    .bind(list)
+                    .bind(touched)
                     .bind(at)
                     .bind(first)
                     .execute(&mut *tx)

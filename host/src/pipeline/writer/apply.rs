@@ -55,7 +55,7 @@ impl Writer {
         if !unknown.is_empty() {
             for row in tx.series(&unknown).await? {
                 let identity = Identity::new(row.identity.as_str().into());
-                self.add_series(id, row, identity)?;
+                self.add_series(id, &row, identity)?;
             }
         }
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
@@ -79,7 +79,7 @@ impl Writer {
     pub(super) fn add_series(
         &mut self,
         partition: u16,
-        row: SeriesRow,
+        row: &SeriesRow,
         identity: Identity,
     ) -> Result<(), Error> {
         let tags = serde_json::from_str(&row.tags).map_err(|wrong| {

@@ -133,7 +133,7 @@ impl Writer {
                 plan.series.push(new_series(series.partition, &row));
             }
             // The very text that the events carry, which is soon compared.
-            self.add_series(series.partition, row, series.identity.clone())?;
+            self.add_series(series.partition, &row, series.identity.clone())?;
         }
         for item in items.iter_mut().filter(|item| item.key.is_none()) {
             let series = &item.event.series;
@@ -153,6 +153,7 @@ impl Writer {
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
         let mut findings = std::mem::take(&mut self.findings);
         findings.clear(|_, _| ());
+        plan.samples.reserve(items.len());
         let mut next = first;
         for item in items {
             let outcome = &mut outcomes[item.request];
