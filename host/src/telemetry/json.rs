@@ -1,6 +1,7 @@
 //! A log line as JSON, written as its fields are seen: a line is written for every request.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Write as _;
 
@@ -84,7 +85,7 @@ impl Line {
             _ if OURS.contains(&name) || self.names.iter().any(|known| known == name) => {}
             _ => {
                 self.names.push(Cow::Borrowed(name));
-                if is_secret_name(name) {
+                if is_secret(name) {
                     member(&mut self.fields, name, MASK);
                 } else {
                     member(&mut self.fields, name, value);
@@ -92,6 +93,24 @@ impl Line {
             }
         }
     }
+}
+
+thread_local! {
+    /// What [`is_secret_name`] said of the names of fields, which are few and written down in the program.
+    static KNOWN: RefCell<Vec<(&'static str, bool)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn is_secret(name: &'static str) -> bool {
+    KNOWN.with_borrow_mut(|known| {
+        if let Some((_, secret)) = known.iter().find(|(seen, _)| std::ptr::eq(*seen, name)) {
+            return *secret;
+        }
+        let secret = is_secret_name(name);
+        if known.len() < 64 {
+            known.push((name, secret));
+        }
+        secret
+    })
 }
 
 /// `,"name":value`.
