@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Api;
 use super::actions::{Params, absent, id};
-use super::problem::Problem;
+use super::problem::{Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::domain::incident::State as IncidentState;
 use crate::store::{Chain, IncidentRow};
@@ -28,6 +28,7 @@ fn detail(row: &IncidentRow) -> Value {
         "policy_version": row.policy_version,
         "severity": row.severity,
         "target": row.target,
+        "simulated": row.simulated,
         "state": row.state,
         "opened_at": time(Some(row.opened_at)),
         "closed_at": time(row.closed_at),
@@ -51,10 +52,25 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
     if !state.is_empty() && IncidentState::from_word(&state).is_none() {
         return Err(Problem::bad("Invalid state. Must be one of: open, healed, expired, handed_over"));
     }
+    let simulated = flag(&params, "simulated")?;
     params.done()?;
-    let rows = api.store.incidents(&state, &target, &policy, limit).await?;
+    let rows = api.store.incidents((&state, &target, &policy), simulated, limit).await?;
     let incidents: Vec<Value> = rows.iter().map(detail).collect();
     Ok(Json(json!({"ok": true, "count": incidents.len(), "incidents": incidents})))
+}
+
+/// A parameter that is true or false; absent and empty are false.
+fn flag(params: &Params, name: &str) -> Result<bool, Problem> {
+    let text = params.text(name).unwrap_or("").trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "off" | "0" => Ok(false),
+        "true" | "yes" | "on" | "1" => Ok(true),
+        _ => {
+            let msg = "Input should be a valid boolean, unable to interpret input";
+            let loc = vec![json!("query"), json!(name)];
+            Err(Problem::invalid(vec![Invalid::new("bool_parsing", loc, msg, json!(text))]))
+        }
+    }
 }
 
 async fn show(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {

@@ -3,6 +3,7 @@
 
 mod actions;
 mod door;
+mod evaluate;
 mod health;
 mod incidents;
 mod ingest;
@@ -10,6 +11,8 @@ mod input;
 mod plugins;
 pub mod policies;
 pub mod problem;
+mod simulator;
+mod tester;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -28,6 +31,7 @@ use crate::queue::Queue;
 use crate::store::Store;
 
 pub use problem::Problem;
+pub use simulator::{Orders, Simulator, run as run_simulator};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -46,6 +50,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// Makes events to try things with.
+    pub simulator: Simulator,
     /// The policies in force.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
     /// What requests may carry, and from whom.
@@ -81,6 +87,16 @@ pub struct Limits {
     pub max_attempts: i64,
 }
 
+/// The environment that the settings name.
+fn environment(_api: &Api) -> String {
+    "development".to_owned()
+}
+
+/// Whether what makes up events is switched off here.
+fn production(api: &Api) -> bool {
+    environment(api) == "production"
+}
+
 /// All routes.
 pub fn router(api: Api) -> Router {
     let body = DefaultBodyLimit::max(api.limits.ingest_body);
@@ -90,6 +106,9 @@ pub fn router(api: Api) -> Router {
         .merge(actions::router())
         .merge(incidents::router())
         .merge(plugins::router())
+        .merge(evaluate::router())
+        .merge(simulator::router())
+        .merge(tester::router())
         .merge(health::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

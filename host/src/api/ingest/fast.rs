@@ -11,7 +11,7 @@ use super::{AHEAD, tag_fault};
 use crate::api::Limits;
 use crate::api::input::too_deep;
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Target};
+use crate::domain::event::{Event, Mark, Target};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,5 +89,6 @@ fn event(metric: Metric<'_>, limits: &Limits, now: Timestamp) -> Option<Event> {
         target,
         observed_at: observed.unwrap_or(now),
         timed: observed.is_some(),
+        mark: Mark::Real,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Writer;
 use crate::domain::Timestamp;
 use crate::domain::event::partition_of;
-use crate::engine::{Findings, Observed, SeriesKey};
+use crate::engine::{Findings, Known, Observed, SeriesKey};
 use crate::store::{Error, PartitionSeq, SeriesRow, TailSample, Writing};
 
 impl Writer {
@@ -32,7 +32,7 @@ impl Writer {
             for row in tx.standing().await? {
                 let home = partition_of(&row.target);
                 if fresh.contains(&home) {
-                    self.partitions[usize::from(home)].set_standing(row.policy_id, &row.target, true);
+                    self.partitions[usize::from(home)].set_standing(row.policy_id, row.subject(), true);
                 }
             }
         }
@@ -79,12 +79,15 @@ impl Writer {
         let named = row.target_kind.is_some().then_some(row.target.as_str());
         let (kind, namespace) =
             (row.target_kind.as_deref().unwrap_or(""), row.namespace.as_deref().unwrap_or(""));
-        Ok(self.partitions[usize::from(partition)].add_series(
-            row.id,
-            row.identity,
-            &row.name,
-            (named, kind, namespace),
-            Arc::new(tags),
-        ))
+        Ok(self.partitions[usize::from(partition)].add_series(Known {
+            id: row.id,
+            identity: row.identity,
+            name: &row.name,
+            target: named,
+            kind,
+            namespace,
+            simulated: row.simulated,
+            tags: Arc::new(tags),
+        }))
     }
 }
