@@ -140,6 +140,8 @@ impl App {
             policies,
             limits: limits(&config),
             started: Instant::now(),
+            permissions: Arc::default(),
+            document: Arc::from(""),
             ending: CancellationToken::new(),
         };
         Ok(Self { config, clock, store, api, arrivals, orders, writer, parts, _lock: lock })

@@ -30,7 +30,8 @@ fn on_both(test: fn(&CountingTarget, Options)) {
 /// A policy that restarts what it is violated on; `more` replaces or adds members.
 #[track_caller]
 fn make(vigil: &Vigil, name: &str, condition: Value, more: Value) -> Value {
-    let mut policy = json!({"name": name, "condition": condition, "action": "restart", "auto_remediate": true});
+    let mut policy =
+        json!({"name": name, "condition": condition, "action": "restart", "auto_remediate": true});
     if let Value::Object(members) = more {
         for (member, value) in members {
             policy[member] = value;

@@ -10,6 +10,7 @@ mod hot_reload;
 mod house;
 mod main_job;
 mod migrate;
+mod openapi;
 mod policies_http;
 mod pulse;
 mod readme;

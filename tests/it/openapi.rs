@@ -65,8 +65,12 @@ fn it_is_a_valid_openapi_3_1_document() {
         }
     }
     let used = references(&DOCUMENT);
-    let known: BTreeSet<String> =
-        DOCUMENT["components"]["schemas"].as_object().unwrap().keys().map(|name| format!("#/components/schemas/{name}")).collect();
+    let known: BTreeSet<String> = DOCUMENT["components"]["schemas"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(|name| format!("#/components/schemas/{name}"))
+        .collect();
     for lost in used.difference(&known) {
         say(format!("{lost} leads nowhere"));
     }
@@ -94,7 +98,8 @@ fn operation_faults(template: &str, operation: &Value) -> Vec<String> {
             Some("query" | "header") => {}
             other => faults.push(format!("the parameter {name} is in {other:?}")),
         }
-        faults.extend(validator(&parameter["schema"]).err().map(|why| format!("the parameter {name}: {why}")));
+        faults
+            .extend(validator(&parameter["schema"]).err().map(|why| format!("the parameter {name}: {why}")));
     }
     if in_path != parameters(template) {
         faults.push(format!("it declares {in_path:?} in its path"));
@@ -110,9 +115,15 @@ fn operation_faults(template: &str, operation: &Value) -> Vec<String> {
         if response["description"].as_str().is_none_or(str::is_empty) {
             faults.push(format!("nobody says what {status} means"));
         }
-        faults.extend(content_faults(&response["content"]).into_iter().map(|fault| format!("{status}: {fault}")));
+        faults.extend(
+            content_faults(&response["content"]).into_iter().map(|fault| format!("{status}: {fault}")),
+        );
     }
-    faults.extend(content_faults(&operation["requestBody"]["content"]).into_iter().map(|fault| format!("the body: {fault}")));
+    faults.extend(
+        content_faults(&operation["requestBody"]["content"])
+            .into_iter()
+            .map(|fault| format!("the body: {fault}")),
+    );
     let security = operation["security"].as_array().cloned().unwrap_or_default();
     if security.len() != 1 {
         faults.push(format!("it asks for {security:?}"));
@@ -161,7 +172,8 @@ fn everything_described_is_served() {
             .fold(template.clone(), |path, name| path.replace(&format!("{{{name}}}"), "1"));
         let request = Request::new(&method.to_ascii_uppercase(), &path).json(&json!(null));
         let answer = vigil.send(&request);
-        let nowhere = answer.status == 405 || (answer.status == 404 && answer.json()["detail"] == "Not Found");
+        let nowhere =
+            answer.status == 405 || (answer.status == 404 && answer.json()["detail"] == "Not Found");
         if nowhere && !template.contains("{file}") {
             lost.push(format!("{method} {template}: {}", answer.text()));
         }

@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::Api;
 use super::input::Fields;
 use super::policies;
-use super::problem::Problem;
-use super::Api;
+use super::problem::{self, Problem};
 use crate::domain::Timestamp;
 use crate::domain::event::{NO_TARGET, normal_name};
 use crate::domain::policy::Mode;
@@ -24,12 +26,12 @@ use crate::engine::{Compiled, Truth, trial};
 /// Warnings listed in one answer.
 const WARNINGS: usize = 100;
 
-pub(super) fn router() -> Router<Api> {
-    Router::new().route("/api/v1/policies/evaluate", post(evaluate))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(evaluate))
 }
 
 /// What the policies say.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Evaluation {
     /// Always true.
     ok: bool,
@@ -44,7 +46,7 @@ struct Evaluation {
 }
 
 /// A violated policy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Violated {
     /// Its name.
     policy_name: String,
@@ -63,7 +65,7 @@ struct Violated {
 }
 
 /// What a policy would do.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct WouldAct {
     /// The kind of action.
     action: String,
@@ -72,6 +74,7 @@ struct WouldAct {
     /// Always `dry_run`.
     status: &'static str,
     /// The policy's parameters, and the given values as `metrics`.
+    #[schema(value_type = Object)]
     params: Map<String, Value>,
     /// Always null: no action is made.
     action_id: Option<i64>,
@@ -86,7 +89,30 @@ struct Asked {
     warnings: Vec<String>,
 }
 
-async fn evaluate(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Evaluation>, Problem> {
+/// Values to ask the policies about.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `asked` reads")]
+struct Values {
+    /// Metrics by name. What is no number counts as missing.
+    #[schema(value_type = Object)]
+    metrics: Map<String, Value>,
+    /// On this target; without it every policy is asked.
+    #[schema(required = false, max_length = 255)]
+    target: Option<String>,
+}
+
+/// Says which policies the given values violate. Nothing is stored and nothing is done.
+#[utoipa::path(post, path = "/api/v1/policies/evaluate", tag = "policies", security(("token" = ["read"])),
+    request_body = Values,
+    responses((status = 200, description = "What would be", body = Evaluation),
+        (status = 408, description = "The body did not arrive in time", body = problem::Body),
+        (status = 415, description = "The body is compressed or not one object", body = problem::Body),
+        (status = 422, description = "A member can't be used", body = problem::Body)))]
+async fn evaluate(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Json<Evaluation>, Problem> {
     let asked = asked(&policies::body(&api, &headers, sent).await?)?;
     let (stored, now) = (enabled(&api).await?, api.clock.now());
     let evaluated = tokio::task::spawn_blocking(move || evaluation(&stored, asked, now)).await;
@@ -130,7 +156,8 @@ fn asked(value: &Value) -> Result<Asked, Problem> {
         }
     };
     for stranger in fields.strangers(&["metrics", "target"]) {
-        warnings.push(format!("unknown member `{}` is ignored", stranger.chars().take(64).collect::<String>()));
+        warnings
+            .push(format!("unknown member `{}` is ignored", stranger.chars().take(64).collect::<String>()));
     }
     warnings.truncate(WARNINGS);
     match metrics {

@@ -4,17 +4,20 @@ mod run;
 
 use std::ops::RangeInclusive;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::describe::aliased;
 use super::input::Fields;
 use super::policies;
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use super::{Api, production};
 use crate::domain::Timestamp;
 use crate::pipeline::simulate::{Mode, Shape};
@@ -22,20 +25,17 @@ use run::{Ended, State};
 
 pub use run::{Orders, Simulator, run};
 
-pub(super) fn router() -> Router<Api> {
-    let mut router = Router::new();
-    for prefix in ["/api/v1/simulator", "/api/v1/ui/simulator"] {
-        router = router
-            .route(&format!("{prefix}/start"), post(start))
-            .route(&format!("{prefix}/stop"), post(stop))
-            .route(&format!("{prefix}/status"), get(status))
-            .route(&format!("{prefix}/health"), get(health));
-    }
-    router
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(aliased(routes!(start), &["/api/v1/ui/simulator/start"]))
+        .routes(aliased(routes!(stop), &["/api/v1/ui/simulator/stop"]))
+        .routes(aliased(routes!(status), &["/api/v1/ui/simulator/status"]))
+        .routes(aliased(routes!(health), &["/api/v1/ui/simulator/health"]))
 }
 
 /// What a run was asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulatorConfiguration)]
 struct Configuration {
     /// Events per minute.
     rate: u32,
@@ -62,7 +62,8 @@ impl From<Shape> for Configuration {
 }
 
 /// The simulator runs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulatorStarted)]
 struct Started {
     /// Always true.
     ok: bool,
@@ -75,7 +76,8 @@ struct Started {
 }
 
 /// What a run came to.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = SimulatorSummary)]
 struct Summary {
     /// How long it ran.
     runtime_seconds: f64,
@@ -98,7 +100,8 @@ struct Summary {
 }
 
 /// The simulator does not run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulatorStopped)]
 struct Stopped {
     /// Always true.
     ok: bool,
@@ -111,7 +114,8 @@ struct Stopped {
 }
 
 /// What the simulator is doing, or last did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulatorStatus)]
 struct Status {
     /// It sends events.
     running: bool,
@@ -140,7 +144,8 @@ struct Status {
 }
 
 /// Whether the simulator can be used.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SimulatorHealth)]
 struct Health {
     /// Always `healthy`.
     status: &'static str,
@@ -168,6 +173,45 @@ fn allowed(api: &Api) -> Result<(), Problem> {
     Ok(())
 }
 
+/// What to send. Numbers may be sent as text; each share has two names, and the first that is given counts.
+#[derive(ToSchema)]
+#[schema(as = SimulatorRun)]
+#[expect(dead_code, reason = "it describes what `shape` reads")]
+struct Run {
+    /// Events per minute.
+    #[schema(required = false, minimum = 1, maximum = 10_000, default = 100)]
+    rate: Option<u32>,
+    /// How they are spread over time.
+    #[schema(required = false)]
+    mode: Option<Mode>,
+    /// Of a hundred events, so many are refused by the pipeline.
+    #[schema(required = false, minimum = 0, maximum = 100, default = 5)]
+    failure_percent: Option<f64>,
+    /// The same.
+    #[schema(required = false, minimum = 0, maximum = 100)]
+    failure_rate: Option<f64>,
+    /// So many take two seconds and come to nothing.
+    #[schema(required = false, minimum = 0, maximum = 100, default = 2)]
+    timeout_percent: Option<f64>,
+    /// The same.
+    #[schema(required = false, minimum = 0, maximum = 100)]
+    timeout_rate: Option<f64>,
+    /// So many are no events at all.
+    #[schema(required = false, minimum = 0, maximum = 100, default = 1)]
+    malformed_percent: Option<f64>,
+    /// The same.
+    #[schema(required = false, minimum = 0, maximum = 100)]
+    malformed_rate: Option<f64>,
+}
+
+/// Starts sending made-up events through the real pipeline, marked as simulated.
+#[utoipa::path(post, path = "/api/v1/simulator/start", tag = "simulator", security(("token" = ["operate"])),
+    request_body = Run,
+    responses((status = 200, description = "It runs, since now or since before", body = Started),
+        (status = 403, description = "Not in production, or the role is too low", body = problem::Body),
+        (status = 408, description = "The body did not arrive in time", body = problem::Body),
+        (status = 415, description = "The body is compressed or not one object", body = problem::Body),
+        (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn start(Shared(api): Shared<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Started>, Problem> {
     allowed(&api)?;
     let shape = shape(&policies::body(&api, &headers, sent).await?)?;
@@ -176,6 +220,10 @@ async fn start(Shared(api): Shared<Api>, headers: HeaderMap, sent: Body) -> Resu
     Ok(Json(Started { ok: true, message, running: true, configuration: shape.into() }))
 }
 
+/// Stops it and sums up.
+#[utoipa::path(post, path = "/api/v1/simulator/stop", tag = "simulator", security(("token" = ["operate"])),
+    responses((status = 200, description = "It does not run", body = Stopped),
+        (status = 403, description = "Not in production, or the role is too low", body = problem::Body)))]
 async fn stop(Shared(api): Shared<Api>) -> Result<Json<Stopped>, Problem> {
     allowed(&api)?;
     let (message, summary) = match api.simulator.stop().await? {
@@ -185,6 +233,9 @@ async fn stop(Shared(api): Shared<Api>) -> Result<Json<Stopped>, Problem> {
     Ok(Json(Stopped { ok: true, message, running: false, summary }))
 }
 
+/// What it is doing, or last did, in the process that answers.
+#[utoipa::path(get, path = "/api/v1/simulator/status", tag = "simulator", security(("token" = ["read"])),
+    responses((status = 200, description = "Counts of this run, or the last one", body = Status)))]
 async fn status(Shared(api): Shared<Api>) -> Json<Status> {
     let state = api.simulator.state();
     Json(Status {
@@ -203,6 +254,9 @@ async fn status(Shared(api): Shared<Api>) -> Json<Status> {
     })
 }
 
+/// Whether it can be used.
+#[utoipa::path(get, path = "/api/v1/simulator/health", tag = "simulator", security(()),
+    responses((status = 200, description = "Whether it runs, and may", body = Health)))]
 async fn health(Shared(api): Shared<Api>) -> Json<Health> {
     Json(Health {
         status: "healthy",

@@ -6,31 +6,31 @@ mod payload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::Api;
 use super::input::Fields;
 use super::policies;
-use super::problem::Problem;
-use super::Api;
+use super::problem::{self, Problem};
 use crate::domain::event::{Event, Mark, Tags, Target};
 use crate::domain::policy::Policy;
 use crate::engine::{Compiled, Truth, parse_condition, trial};
 use crate::pipeline::ingest::Request;
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/policy-tester/inject", post(inject))
-        .route("/api/v1/policy-tester/policy/{policy_id}/preview", get(preview))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(inject)).routes(routes!(preview))
 }
 
 /// What a test came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Injected {
     /// The policy's name.
     policy_id: String,
@@ -44,15 +44,15 @@ struct Injected {
     message: String,
     /// The violation, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    violation_details: Option<Violation>,
+    violation_details: Option<TestedViolation>,
     /// What would be done; each entry is a simulated action.
     #[serde(skip_serializing_if = "Option::is_none")]
     actions: Option<Vec<PlannedAction>>,
 }
 
 /// The violation that a test led to.
-#[derive(Debug, Deserialize, Serialize)]
-struct Violation {
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+struct TestedViolation {
     /// The policy.
     policy_name: String,
     /// `info`, `warning` or `critical`.
@@ -74,7 +74,7 @@ struct Violation {
 }
 
 /// What would be done.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 struct PlannedAction {
     /// The kind of action.
     action: String,
@@ -83,6 +83,7 @@ struct PlannedAction {
     /// Always `planned`.
     status: String,
     /// The policy's parameters.
+    #[schema(value_type = Object)]
     params: Map<String, Value>,
     /// The simulated action.
     action_id: i64,
@@ -93,12 +94,12 @@ struct PlannedAction {
 /// The part of an ingest's answer that a test reads.
 #[derive(Deserialize)]
 struct Answer {
-    violations: Vec<Violation>,
+    violations: Vec<TestedViolation>,
     actions_triggered: Vec<PlannedAction>,
 }
 
 /// What a test would send, and what would come of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Preview {
     /// The policy's name.
     policy_id: String,
@@ -115,7 +116,7 @@ struct Preview {
 }
 
 /// A condition, taken apart.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Analysis {
     /// Its type: `metric_exceeds`, `metric_below`, `all`, `any` or `cel`.
     r#type: String,
@@ -124,6 +125,7 @@ struct Analysis {
     /// What with.
     threshold: Option<f64>,
     /// Its parts, where it has any.
+    #[schema(value_type = Vec<Object>)]
     conditions: Vec<Map<String, Value>>,
 }
 
@@ -181,6 +183,11 @@ impl Trial {
     }
 }
 
+/// Shows what a test of a policy would send, and whether that violates it.
+#[utoipa::path(get, path = "/api/v1/policy-tester/policy/{policy_id}/preview", tag = "policy tester",
+    security(("token" = ["read"])), params(("policy_id" = String, Path, description = "The policy's name")),
+    responses((status = 200, description = "What would be sent", body = Preview),
+        (status = 404, description = "There is no such policy", body = problem::Body)))]
 async fn preview(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Preview>, Problem> {
     let policy = policies::find(&api, &name).await?;
     let (policy_info, condition_analysis) = (policies::info(&policy, &[]), analysis(&policy.condition));
@@ -206,6 +213,23 @@ fn analysis(condition: &Value) -> Analysis {
     }
 }
 
+/// Which policy to test.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `inject` reads")]
+struct Tested {
+    /// The policy's name.
+    #[schema(min_length = 1, max_length = 255)]
+    policy_id: String,
+}
+
+/// Sends values that violate a policy through the pipeline, marked as a test: nothing real comes of it.
+#[utoipa::path(post, path = "/api/v1/policy-tester/inject", tag = "policy tester", security(("token" = ["operate"])),
+    request_body = Tested,
+    responses((status = 200, description = "What would be done", body = Injected),
+        (status = 404, description = "There is no such policy", body = problem::Body),
+        (status = 408, description = "The body did not arrive in time", body = problem::Body),
+        (status = 415, description = "The body is compressed or not one object", body = problem::Body),
+        (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn inject(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Injected>, Problem> {
     let value = policies::body(&api, &headers, sent).await?;
     let mut fields =
@@ -239,7 +263,7 @@ async fn inject(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
     }))
 }
 
-fn message(trial: &Trial, violation: Option<&Violation>, actions: &[PlannedAction]) -> String {
+fn message(trial: &Trial, violation: Option<&TestedViolation>, actions: &[PlannedAction]) -> String {
     let policy = &trial.compiled.policy;
     let name = &policy.name;
     if !policy.enabled {
@@ -254,7 +278,9 @@ fn message(trial: &Trial, violation: Option<&Violation>, actions: &[PlannedActio
         }
         (None, None) if trial.would_violate() => {
             let hold = policy.guardrails.hold.as_secs();
-            format!("The condition of policy '{name}' is met; it is violated once that has been so for {hold} s")
+            format!(
+                "The condition of policy '{name}' is met; it is violated once that has been so for {hold} s"
+            )
         }
         (None, None) => format!("Policy '{name}' was not violated by these values"),
     }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// How events are spread over time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SimulatorMode)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// One after the other at equal distances.
@@ -176,9 +178,8 @@ mod tests {
     fn mean(shape: Shape, elapsed: u64, seed: u64) -> f64 {
         const DRAWS: u32 = 20_000;
         let mut chance = StdRng::seed_from_u64(seed);
-        let sum: f64 = (0..DRAWS)
-            .map(|_| shape.delay(Duration::from_secs(elapsed), &mut chance).as_secs_f64())
-            .sum();
+        let sum: f64 =
+            (0..DRAWS).map(|_| shape.delay(Duration::from_secs(elapsed), &mut chance).as_secs_f64()).sum();
         sum / f64::from(DRAWS) / (60.0 / f64::from(shape.rate))
     }
 
@@ -231,7 +232,10 @@ mod tests {
         let event: Value = serde_json::from_slice(body).unwrap();
         let (_, top) = KINDS.iter().find(|(name, _)| event["name"] == *name).unwrap();
         assert!(SERVICES.iter().any(|service| event["tags"]["service"] == *service));
-        assert_eq!((&event["tags"]["simulator"], &event["tags"]["environment"]), (&json!("true"), &json!("test")));
+        assert_eq!(
+            (&event["tags"]["simulator"], &event["tags"]["environment"]),
+            (&json!("true"), &json!("test"))
+        );
         let part = event["value"].as_f64().unwrap() / top;
         assert!((0.0..=1.0).contains(&part), "{event}");
         // A value a hair under a border may have been rounded up to it.

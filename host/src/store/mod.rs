@@ -39,7 +39,7 @@ pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Whic
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow};
 use sql::{Dialect, Sql};
-pub use why::Chain;
+pub use why::{AuditFact, Chain, DecisionFact, EventFact};
 
 /// What can go wrong, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]

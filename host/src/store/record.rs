@@ -144,9 +144,8 @@ impl IncidentChange {
     /// The place in `opened` of the new incident that it is about.
     fn names_new(&self) -> Option<usize> {
         match self {
-            Self::Decided { incident: Which::New(at), .. } | Self::Closed { incident: Which::New(at), .. } => {
-                Some(*at)
-            }
+            Self::Decided { incident: Which::New(at), .. }
+            | Self::Closed { incident: Which::New(at), .. } => Some(*at),
             Self::Decided { incident: Which::Known(_), .. }
             | Self::Closed { incident: Which::Known(_), .. } => None,
         }

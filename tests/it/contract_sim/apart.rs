@@ -22,7 +22,9 @@ fn untouched(target: &CountingTarget, options: Options) {
     let run = json!({"rate": 6000, "failure_percent": 0, "timeout_percent": 0, "malformed_percent": 0});
     vigil.post("/api/v1/simulator/start", &run).expect(200);
     let limit = Duration::from_secs(20);
-    vigil.wait_json("/api/v1/simulator/status", limit, |status| status["events_succeeded"].as_u64() >= Some(80));
+    vigil.wait_json("/api/v1/simulator/status", limit, |status| {
+        status["events_succeeded"].as_u64() >= Some(80)
+    });
     vigil.send(&Request::new("POST", "/api/v1/simulator/stop")).expect(200);
     let simulated = vigil.get_json("/api/v1/incidents?simulated=true&policy=hot")["incidents"].clone();
     assert!(simulated.as_array().unwrap().len() >= 3, "most services have one: {simulated}");
@@ -47,7 +49,8 @@ fn untouched(target: &CountingTarget, options: Options) {
 
     // The mark is not for clients: the simulator's own tags make an event no less real.
     let tags = json!({"service": "web-9", "simulator": "true", "environment": "test"});
-    let event = json!({"name": "cpu_usage", "value": 50, "tags": tags, "simulated": true, "mark": "simulated"});
+    let event =
+        json!({"name": "cpu_usage", "value": 50, "tags": tags, "simulated": true, "mark": "simulated"});
     let answer = vigil.post("/api/v1/ingest", &event).expect(201).json();
     let incident = &answer["violations"][0]["incident_id"];
     assert_eq!(vigil.get_json(&format!("/api/v1/incidents/{incident}"))["simulated"], false, "{answer}");
@@ -63,8 +66,10 @@ fn again(_: &CountingTarget, options: Options) {
     make(&vigil, "hot", exceeds("cpu", 90.0), json!({"auto_remediate": false}));
     let first = post(&vigil, "cpu", "web", 95.0)["violations"][0]["incident_id"].clone();
     let event = |value: i32| json!({"name": "cpu", "value": value, "tags": {"service": "web"}});
-    let answer = vigil.post("/api/v1/ingest", &json!([event(10), event(96), event(11), event(97)])).expect(201).json();
-    let opened: Vec<_> = answer["violations"].as_array().unwrap().iter().map(|v| v["incident_id"].clone()).collect();
+    let answer =
+        vigil.post("/api/v1/ingest", &json!([event(10), event(96), event(11), event(97)])).expect(201).json();
+    let opened: Vec<_> =
+        answer["violations"].as_array().unwrap().iter().map(|v| v["incident_id"].clone()).collect();
     assert_eq!(opened.len(), 2, "{answer}");
     let states: Vec<_> = std::iter::once(&first)
         .chain(&opened)

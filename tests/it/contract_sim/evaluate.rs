@@ -16,7 +16,12 @@ fn evaluate_answers_and_does_nothing() {
 
 fn answers(target: &CountingTarget, options: Options) {
     let vigil = Vigil::start(options);
-    make(&vigil, "hot", exceeds("cpu", 90.0), json!({"target": "web-*", "params": {"graceful": true}, "description": "d"}));
+    make(
+        &vigil,
+        "hot",
+        exceeds("cpu", 90.0),
+        json!({"target": "web-*", "params": {"graceful": true}, "description": "d"}),
+    );
     make(&vigil, "watched", below("disk", 5.0), json!({"auto_remediate": false, "severity": "critical"}));
     make(&vigil, "off", exceeds("cpu", 0.0), json!({"enabled": false}));
     let both = json!({"type": "all", "conditions": [exceeds("cpu", 80.0), exceeds("mem", 80.0)]});
@@ -44,7 +49,11 @@ fn answers(target: &CountingTarget, options: Options) {
         assert_eq!(names("actions_triggered"), acting, "{body}: {answer}");
         assert_eq!(answer["ok"], true, "{answer}");
         for action in answer["actions_triggered"].as_array().unwrap() {
-            assert_eq!((&action["status"], &action["action_id"]), (&json!("dry_run"), &Value::Null), "{answer}");
+            assert_eq!(
+                (&action["status"], &action["action_id"]),
+                (&json!("dry_run"), &Value::Null),
+                "{answer}"
+            );
             assert_eq!(action["params"]["metrics"], body["metrics"], "{answer}");
         }
     }

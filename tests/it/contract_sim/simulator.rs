@@ -87,9 +87,12 @@ fn all_fail(vigil: &Vigil) {
 }
 
 fn all_succeed(vigil: &Vigil, target: &CountingTarget) {
-    let body = json!({"rate": "6000", "mode": "chaos", "failure_rate": 0, "timeout_rate": 0, "malformed_rate": 0});
+    let body =
+        json!({"rate": "6000", "mode": "chaos", "failure_rate": 0, "timeout_rate": 0, "malformed_rate": 0});
     start(vigil, PREFIXES[0], &body);
-    vigil.wait_json("/api/v1/simulator/status", LONG, |status| status["events_succeeded"].as_u64() >= Some(60));
+    vigil.wait_json("/api/v1/simulator/status", LONG, |status| {
+        status["events_succeeded"].as_u64() >= Some(60)
+    });
     let answer = stop(vigil);
     let (total, count) = summary(&answer);
     assert_eq!(count("events_succeeded"), total, "{answer}");
@@ -115,17 +118,27 @@ fn all_succeed(vigil: &Vigil, target: &CountingTarget) {
 }
 
 fn all_late(vigil: &Vigil) {
-    start(vigil, PREFIXES[0], &json!({"rate": 6000, "mode": "burst", "failure_percent": 0, "timeout_percent": 100, "malformed_percent": 0}));
-    let status = vigil.wait_json("/api/v1/simulator/status", LONG, |status| {
-        status["events_timeout"].as_u64() > Some(0)
-    });
-    assert!(status["events_generated"].as_u64() >= Some(50), "late events are waited for side by side: {status}");
+    start(
+        vigil,
+        PREFIXES[0],
+        &json!({"rate": 6000, "mode": "burst", "failure_percent": 0, "timeout_percent": 100, "malformed_percent": 0}),
+    );
+    let status = vigil
+        .wait_json("/api/v1/simulator/status", LONG, |status| status["events_timeout"].as_u64() > Some(0));
+    assert!(
+        status["events_generated"].as_u64() >= Some(50),
+        "late events are waited for side by side: {status}"
+    );
     let (total, count) = summary(&stop(vigil));
     assert_eq!(count("events_timeout"), total);
 }
 
 fn keeps_the_rate(vigil: &Vigil) {
-    start(vigil, PREFIXES[0], &json!({"rate": 3000, "failure_percent": 0, "timeout_percent": 0, "malformed_percent": 100}));
+    start(
+        vigil,
+        PREFIXES[0],
+        &json!({"rate": 3000, "failure_percent": 0, "timeout_percent": 0, "malformed_percent": 100}),
+    );
     std::thread::sleep(Duration::from_secs(2));
     let answer = stop(vigil);
     let (total, count) = summary(&answer);
@@ -162,7 +175,9 @@ fn a_running_simulator_ends_with_the_server() {
     let target = CountingTarget::start();
     let mut vigil = Vigil::start(super::served(&target));
     start(&vigil, PREFIXES[0], &json!({"rate": 10_000, "mode": "ramp", "timeout_percent": 50}));
-    vigil.wait_json("/api/v1/simulator/status", LONG, |status| status["events_succeeded"].as_u64() >= Some(20));
+    vigil.wait_json("/api/v1/simulator/status", LONG, |status| {
+        status["events_succeeded"].as_u64() >= Some(20)
+    });
     let asked = std::time::Instant::now();
     assert!(vigil.sigterm().success(), "{}", vigil.log());
     assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());

@@ -24,28 +24,53 @@ pub(crate) fn check(request: &Request, answer: &Response) {
         return;
     }
     if let Err(why) = judge(request, answer) {
-        panic!("{} {}: {} is not as described: {why}\n{}", request.method(), request.path(), answer.status, answer.text());
+        panic!(
+            "{} {}: {} is not as described: {why}\n{}",
+            request.method(),
+            request.path(),
+            answer.status,
+            answer.text()
+        );
     }
 }
 
 fn judge(request: &Request, answer: &Response) -> Result<(), String> {
     let method = if request.method() == "HEAD" { "GET" } else { request.method() }.to_ascii_lowercase();
     let path = request.path().split(['?', '#']).next().unwrap_or_default();
-    let found = template(path).and_then(|template| Some((template, DOCUMENT["paths"][template].get(&method)?)));
+    let found =
+        template(path).and_then(|template| Some((template, DOCUMENT["paths"][template].get(&method)?)));
     let Some((template, operation)) = found else {
         // Nobody's route, or not with this method: an error of the usual shape.
-        return if answer.status >= 400 { body(&problem(), answer) } else { Err("nobody describes this route".into()) };
+        return if answer.status >= 400 {
+            body(&problem(), answer)
+        } else {
+            Err("nobody describes this route".into())
+        };
     };
     let status = answer.status.to_string();
     let Some(response) = operation["responses"].get(&status) else {
-        return Err(format!("{template} declares {:?}", operation["responses"].as_object().map(|all| all.keys().collect::<Vec<_>>())));
+        return Err(format!(
+            "{template} declares {:?}",
+            operation["responses"].as_object().map(|all| all.keys().collect::<Vec<_>>())
+        ));
     };
     if request.method() == "HEAD" {
         return Ok(());
     }
-    let kind = answer.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
+    let kind = answer
+        .header("content-type")
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     let Some(content) = response["content"].as_object().filter(|content| !content.is_empty()) else {
-        return if answer.body.is_empty() { Ok(()) } else { Err("it has a body, and none is declared".into()) };
+        return if answer.body.is_empty() {
+            Ok(())
+        } else {
+            Err("it has a body, and none is declared".into())
+        };
     };
     let Some(media) = content.get(&kind) else {
         return Err(format!("its media type {kind:?} is none of {:?}", content.keys().collect::<Vec<_>>()));
@@ -64,7 +89,8 @@ fn body(schema: &Value, answer: &Response) -> Result<(), String> {
     if answer.body.is_empty() {
         return Err("its body is empty".into());
     }
-    let value: Value = serde_json::from_slice(&answer.body).map_err(|wrong| format!("no strict JSON: {wrong}"))?;
+    let value: Value =
+        serde_json::from_slice(&answer.body).map_err(|wrong| format!("no strict JSON: {wrong}"))?;
     let faults: Vec<String> = validator(schema)?
         .iter_errors(&value)
         .take(5)
@@ -82,7 +108,8 @@ pub(crate) fn validator(schema: &Value) -> Result<Arc<Validator>, String> {
     }
     // References begin at the document's root, so the schema is put beside its components.
     let root = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "allOf": [schema], "components": DOCUMENT["components"]});
-    let made = jsonschema::validator_for(&root).map_err(|wrong| format!("its schema can't be used: {wrong}"))?;
+    let made =
+        jsonschema::validator_for(&root).map_err(|wrong| format!("its schema can't be used: {wrong}"))?;
     let made = Arc::new(made);
     known.insert(key, Arc::clone(&made));
     Ok(made)
@@ -94,11 +121,16 @@ pub(crate) fn template(path: &str) -> Option<&'static str> {
     let fits = |template: &str| -> Option<usize> {
         let wanted: Vec<&str> = template.split('/').collect();
         let same = wanted.len() == parts.len()
-            && wanted.iter().zip(&parts).all(|(wanted, part)| {
-                wanted == part || (wanted.starts_with('{') && !part.is_empty())
-            });
+            && wanted
+                .iter()
+                .zip(&parts)
+                .all(|(wanted, part)| wanted == part || (wanted.starts_with('{') && !part.is_empty()));
         same.then(|| wanted.iter().filter(|wanted| wanted.starts_with('{')).count())
     };
     let templates = DOCUMENT["paths"].as_object()?;
-    templates.keys().filter_map(|template| Some((fits(template)?, template.as_str()))).min().map(|(_, template)| template)
+    templates
+        .keys()
+        .filter_map(|template| Some((fits(template)?, template.as_str())))
+        .min()
+        .map(|(_, template)| template)
 }

@@ -60,8 +60,12 @@ pub(super) fn payload(condition: &Condition, name: &str) -> BTreeMap<String, f64
         return bounds.into_iter().map(|(metric, bounds)| (metric, value(&bounds))).collect();
     }
     let name = name.to_lowercase();
-    let told = BY_NAME.iter().find(|(words, _)| words.is_empty() || words.iter().any(|word| name.contains(word)));
-    told.into_iter().flat_map(|(_, values)| *values).map(|(metric, value)| ((*metric).to_owned(), *value)).collect()
+    let told =
+        BY_NAME.iter().find(|(words, _)| words.is_empty() || words.iter().any(|word| name.contains(word)));
+    told.into_iter()
+        .flat_map(|(_, values)| *values)
+        .map(|(metric, value)| ((*metric).to_owned(), *value))
+        .collect()
 }
 
 fn collect(condition: &Condition, bounds: &mut BTreeMap<String, Vec<Bound>>) {

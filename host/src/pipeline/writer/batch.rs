@@ -225,7 +225,7 @@ impl Writer {
                     }
                     Came::Cleared => {
                         partition.set_standing(compiled.policy.id, (target, finding.simulated), false);
-                    },
+                    }
                     Came::Nothing => {}
                 }
             }

@@ -117,8 +117,7 @@ impl Writer {
             .iter()
             .filter(|row| {
                 let gone = self.policies.by_id(row.policy_id).is_none();
-                let silent =
-                    !judged.contains(&pair_of(row)) && row.last_violated_at < cut;
+                let silent = !judged.contains(&pair_of(row)) && row.last_violated_at < cut;
                 gone || silent
             })
             .collect()
