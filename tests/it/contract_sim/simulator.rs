@@ -55,7 +55,7 @@ fn idle(vigil: &Vigil) {
 }
 
 /// The numbers of a run add up.
-fn summary(answer: &Value) -> (u64, impl Fn(&str) -> u64) {
+fn summary(answer: &Value) -> (u64, impl Fn(&str) -> u64 + use<>) {
     assert_eq!((&answer["ok"], &answer["running"]), (&json!(true), &json!(false)), "{answer}");
     let summary = answer["summary"].clone();
     let count = move |name: &str| summary[name].as_u64().unwrap_or_else(|| panic!("{name} of {summary}"));
