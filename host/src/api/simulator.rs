@@ -173,35 +173,49 @@ fn allowed(api: &Api) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What to send. Numbers may be sent as text; each share has two names, and the first that is given counts.
+/// A number, or a text or boolean that is one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LaxNumber)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what is read by hand")]
+enum Number {
+    /// Itself.
+    Number(f64),
+    /// In digits.
+    Text(String),
+    /// 1 or 0.
+    Bool(bool),
+}
+
+/// What to send. Each share has two names, and the first that is given counts.
 #[derive(ToSchema)]
 #[schema(as = SimulatorRun)]
 #[expect(dead_code, reason = "it describes what `shape` reads")]
 struct Run {
-    /// Events per minute.
-    #[schema(required = false, minimum = 1, maximum = 10_000, default = 100)]
-    rate: Option<u32>,
+    /// Events per minute, a whole number from 1 to 10,000; without it 100.
+    #[schema(required = false)]
+    rate: Option<Number>,
     /// How they are spread over time.
     #[schema(required = false)]
     mode: Option<Mode>,
-    /// Of a hundred events, so many are refused by the pipeline.
-    #[schema(required = false, minimum = 0, maximum = 100, default = 5)]
-    failure_percent: Option<f64>,
+    /// Of a hundred events, so many are refused by the pipeline; without it 5.
+    #[schema(required = false)]
+    failure_percent: Option<Number>,
     /// The same.
-    #[schema(required = false, minimum = 0, maximum = 100)]
-    failure_rate: Option<f64>,
-    /// So many take two seconds and come to nothing.
-    #[schema(required = false, minimum = 0, maximum = 100, default = 2)]
-    timeout_percent: Option<f64>,
+    #[schema(required = false)]
+    failure_rate: Option<Number>,
+    /// So many take two seconds and come to nothing; without it 2.
+    #[schema(required = false)]
+    timeout_percent: Option<Number>,
     /// The same.
-    #[schema(required = false, minimum = 0, maximum = 100)]
-    timeout_rate: Option<f64>,
-    /// So many are no events at all.
-    #[schema(required = false, minimum = 0, maximum = 100, default = 1)]
-    malformed_percent: Option<f64>,
+    #[schema(required = false)]
+    timeout_rate: Option<Number>,
+    /// So many are no events at all; without it 1.
+    #[schema(required = false)]
+    malformed_percent: Option<Number>,
     /// The same.
-    #[schema(required = false, minimum = 0, maximum = 100)]
-    malformed_rate: Option<f64>,
+    #[schema(required = false)]
+    malformed_rate: Option<Number>,
 }
 
 /// Starts sending made-up events through the real pipeline, marked as simulated.
@@ -327,7 +341,7 @@ fn rate(fields: &mut Fields<'_>) -> Option<u32> {
 }
 
 fn mode(fields: &mut Fields<'_>) -> Option<Mode> {
-    let mode = fields.get("mode")?.as_str().and_then(|word| Mode::from_word(word.trim()));
+    let mode = fields.get("mode")?.as_str().and_then(Mode::from_word);
     if mode.is_none() {
         let expected = "'steady', 'burst', 'ramp' or 'chaos'";
         fields.fault("enum", "mode", format!("Input should be {expected}"));
