@@ -130,8 +130,6 @@ pub(super) fn aliased<S>(
         for other in others {
             let mut copy = item.clone();
             for operation in operations_mut(&mut copy) {
-                let suffix = other.trim_matches('/').replace(['/', '-', '{', '}'], "_");
-                operation.operation_id = operation.operation_id.take().map(|id| format!("{id}__{suffix}"));
                 operation.summary = Some(format!("The same as {template}."));
                 operation.description = None;
             }
@@ -168,7 +166,8 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     let mut more = Vec::new();
     problem::Body::schemas(&mut more);
     document.components = Some(components.schemas_from_iter(more).build());
-    for item in document.paths.paths.values_mut() {
+    for (template, item) in &mut document.paths.paths {
+        name_operations(template, item);
         for operation in operations_mut(item) {
             let public = declared(operation) == Some(Permission::Public);
             for (status, words, guarded) in DOOR {
@@ -180,6 +179,24 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+/// Names each operation by its method and path: handlers of several resources have the same name.
+fn name_operations(template: &str, item: &mut PathItem) {
+    let path = template.replace(['{', '}'], "");
+    let path = path.trim_matches('/').replace(['/', '-', '.'], "_");
+    let all = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ];
+    for (method, operation) in all {
+        if let Some(operation) = operation {
+            operation.operation_id = Some(format!("{method}_{path}"));
+        }
+    }
 }
 
 /// What the door may answer on any route; the third member: only where a token can be asked for.

@@ -91,6 +91,7 @@ struct Asked {
 
 /// Values to ask the policies about.
 #[derive(ToSchema)]
+#[schema(as = EvaluatedValues)]
 #[expect(dead_code, reason = "it describes what `asked` reads")]
 struct Values {
     /// Metrics by name. What is no number counts as missing.

@@ -91,6 +91,7 @@ fn detail(row: &IncidentRow) -> Incident {
 
 /// Incidents, newest first.
 #[derive(Serialize, ToSchema)]
+#[schema(as = IncidentList)]
 struct Listed {
     /// Always true.
     ok: bool,

@@ -197,7 +197,9 @@ mod tests {
             ("api-server", "api-server"),
             ("web-?", "web-?"),
             ("*-[ab]", "vigil-test-a"),
-            ("[!a-w]*", "xvigil-test"),
+            ("[!a-w]*", "[!a-w]vigil-test"),
+            ("[b-w]*", "bvigil-test"),
+            ("[!\\[]*", "xvigil-test"),
             ("*{a}", "vigil-test{a}"),
         ] {
             assert_eq!(target(pattern), expected);
