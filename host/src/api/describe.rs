@@ -170,11 +170,12 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         name_operations(template, item);
         for operation in operations_mut(item) {
             let public = declared(operation) == Some(Permission::Public);
-            for (status, words, guarded) in DOOR {
-                if !(guarded && public) {
-                    let entry = operation.responses.responses.entry(status.to_owned());
-                    entry.or_insert_with(|| refusal(words));
-                }
+            let body = operation.request_body.is_some();
+            let door = DOOR.into_iter().filter(|(_, _, guarded)| !(*guarded && public));
+            let of_body = BODY.into_iter().filter(|_| body);
+            for (status, words) in door.map(|(status, words, _)| (status, words)).chain(of_body) {
+                let entry = operation.responses.responses.entry(status.to_owned());
+                entry.or_insert_with(|| refusal(words));
             }
         }
     }
@@ -210,6 +211,12 @@ const DOOR: [(&str, &str, bool); 9] = [
     ("500", "A fault of Vigil's own; the request id finds it in the log", false),
     ("503", "Vigil can't answer now; Retry-After says when to come back", false),
     ("507", "There is no room left to store anything", false),
+];
+
+/// What every route that takes a body may answer.
+const BODY: [(&str, &str); 2] = [
+    ("408", "The body did not arrive in time"),
+    ("415", "The body is compressed in a way, or of a kind, that this route does not take"),
 ];
 
 fn refusal(words: &str) -> RefOr<utoipa::openapi::Response> {

@@ -106,8 +106,6 @@ struct Values {
 #[utoipa::path(post, path = "/api/v1/policies/evaluate", tag = "policies", security(("token" = ["read"])),
     request_body = Values,
     responses((status = 200, description = "What would be", body = Evaluation),
-        (status = 408, description = "The body did not arrive in time", body = problem::Body),
-        (status = 415, description = "The body is compressed or not one object", body = problem::Body),
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn evaluate(
     State(api): State<Api>,

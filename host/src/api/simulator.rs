@@ -223,8 +223,6 @@ struct Run {
     request_body = Run,
     responses((status = 200, description = "It runs, since now or since before", body = Started),
         (status = 403, description = "Not in production, or the role is too low", body = problem::Body),
-        (status = 408, description = "The body did not arrive in time", body = problem::Body),
-        (status = 415, description = "The body is compressed or not one object", body = problem::Body),
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn start(Shared(api): Shared<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Started>, Problem> {
     allowed(&api)?;

@@ -227,8 +227,6 @@ struct Tested {
     request_body = Tested,
     responses((status = 200, description = "What would be done", body = Injected),
         (status = 404, description = "There is no such policy", body = problem::Body),
-        (status = 408, description = "The body did not arrive in time", body = problem::Body),
-        (status = 415, description = "The body is compressed or not one object", body = problem::Body),
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn inject(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Injected>, Problem> {
     let value = policies::body(&api, &headers, sent).await?;
