@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::api::policies::files;
-use crate::api::{self, Api, Orders, Simulator};
+use crate::api::{Orders, Simulator};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
@@ -68,7 +69,7 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
-    api: Api,
+    api: api::Parts,
     arrivals: Arrivals,
     orders: Orders,
     writer: Writer,
@@ -128,7 +129,7 @@ impl App {
             policies: Arc::clone(&policies),
         });
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
-        let api = Api {
+        let api = api::Parts {
             store: store.clone(),
             ingest,
             queue,
@@ -169,12 +170,13 @@ impl App {
         let stop_writing = CancellationToken::new();
         writing.spawn(writer.run(arrivals, stop_writing.clone()));
         let mut front = JoinSet::new();
-        front.spawn(api::run_simulator(api.clone(), orders, stop_claims.clone()));
+        let (router, api) = api::router(api);
+        front.spawn(api::run_simulator(api, orders, stop_claims.clone()));
         let bounds = listen::Bounds {
             connections: config.server.max_connections,
             header_timeout: config.server.header_timeout,
         };
-        front.spawn(listen::run(listener, api::router(api), bounds, stop_accepting.clone()));
+        front.spawn(listen::run(listener, router, bounds, stop_accepting.clone()));
         shutdown.cancelled().await;
         tracing::info!("Ending: no new claims, running attempts finish");
         stop_claims.cancel();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +22,7 @@ use super::input::{self, Fields, Media};
 use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Mark, Tags, Target};
+use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
@@ -107,7 +107,7 @@ async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resul
     match api.ingest.accept(request).await {
         Ok(answer) => {
             let kind = [(header::CONTENT_TYPE, "application/json")];
-            Ok((StatusCode::CREATED, kind, Bytes::from(answer.as_bytes().to_vec())).into_response())
+            Ok((StatusCode::CREATED, kind, answer).into_response())
         }
         Err(refused) => {
             let problem = Problem::from(refused);
@@ -121,7 +121,7 @@ async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Pro
     let media = input::media(headers)?;
     let bytes = input::collect(body, api.limits.ingest_body, api.limits.body_timeout).await?;
     let key = key(headers, &bytes)?;
-    requested(&bytes, matches!(media, Media::Lines), key, (&api.limits, api.clock.now()))
+    requested(&bytes, matches!(media, Media::Lines), key, (api, api.clock.now()))
 }
 
 /// What the bytes of a body ask for: JSON, or lines of it.
@@ -129,9 +129,10 @@ pub(super) fn requested(
     bytes: &[u8],
     lines: bool,
     key: Option<Key>,
-    (limits, now): (&Limits, Timestamp),
+    (api, now): (&Api, Timestamp),
 ) -> Result<Request, Problem> {
-    if let Some(read) = fast::read(bytes, lines, limits, now) {
+    let limits = &api.limits;
+    if let Some(read) = fast::read(bytes, lines, (limits, api.ingest.known()), now) {
         return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
     }
     let (values, many) = if lines { (lines_of(bytes)?, true) } else { listed(input::parse(bytes)?) };
@@ -252,10 +253,8 @@ fn event(
     }
     match (name, number) {
         (Some(name), Some(value)) if fields.faults.is_empty() => Ok(Event {
-            name,
+            series: Arc::new(Series::new(name, tags, target)),
             value,
-            tags: Arc::new(tags),
-            target,
             observed_at: observed.unwrap_or(now),
             timed: observed.is_some(),
             mark: Mark::Real,

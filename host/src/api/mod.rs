@@ -38,9 +38,20 @@ pub use describe::{Permission, Permissions};
 pub use problem::Problem;
 pub use simulator::{Orders, Simulator, run as run_simulator};
 
-/// What the handlers work with.
+/// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Parts>);
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of the program that handlers ask.
+pub struct Parts {
     /// Where things are kept.
     pub store: Store,
     /// The door to the writer.
@@ -127,17 +138,19 @@ pub fn document() -> OpenApi {
     describe::complete(routes().into_openapi())
 }
 
-/// What is served.
-pub fn router(mut api: Api) -> Router {
+/// What is served, and what its handlers work with.
+pub fn router(mut parts: Parts) -> (Router, Api) {
     let (routes, described) = routes().split_for_parts();
     let document = describe::complete(described);
-    api.permissions = Arc::new(Permissions::of(&document));
-    api.document = docs::text(&document);
+    parts.permissions = Arc::new(Permissions::of(&document));
+    parts.document = docs::text(&document);
+    let api = Api(Arc::new(parts));
     let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    routes
+    let router = routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
         .layer(middleware::from_fn_with_state(api.clone(), door::guard))
-        .with_state(api)
+        .with_state(api.clone());
+    (router, api)
 }

@@ -20,7 +20,7 @@ use super::Api;
 use super::input::Fields;
 use super::policies;
 use super::problem::{self, Problem};
-use crate::domain::event::{Event, Mark, Tags, Target};
+use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::domain::policy::Policy;
 use crate::engine::{Compiled, Truth, parse_condition, trial};
 use crate::pipeline::ingest::Request;
@@ -169,15 +169,12 @@ impl Trial {
     fn request(&self, now: crate::domain::Timestamp) -> Request {
         let pairs = [("target", self.target.as_str()), ("environment", "test"), ("simulator", "true")];
         let tags: Tags = pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let tags = Arc::new(tags);
-        let events = self.payload.iter().map(|(name, value)| Event {
-            name: name.clone(),
-            value: *value,
-            tags: Arc::clone(&tags),
-            target: Some(Target { name: self.target.clone(), kind: "target".to_owned(), namespace: None }),
-            observed_at: now,
-            timed: false,
-            mark: Mark::Test { policy: self.compiled.policy.id },
+        let target = Target { name: self.target.clone(), kind: "target".to_owned(), namespace: None };
+        let events = self.payload.iter().map(|(name, value)| {
+            let series = Series::new(name.clone(), tags.clone(), Some(target.clone()));
+            let (series, mark) = (Arc::new(series), Mark::Real);
+            Event { series, value: *value, observed_at: now, timed: false, mark }
+                .marked(Mark::Test { policy: self.compiled.policy.id })
         });
         Request { events: events.collect(), many: true, warnings: Vec::new(), key: None }
     }

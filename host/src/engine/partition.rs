@@ -8,7 +8,7 @@ use super::policies::PolicySet;
 use super::series::{Series, TargetState};
 use super::view::View;
 use crate::domain::Timestamp;
-use crate::domain::event::Tags;
+use crate::domain::event::{HashedMap, Identity, Tags};
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,9 @@ pub struct Findings {
     /// What has to be decided about, in order.
     pub list: Vec<Finding>,
     /// Evaluations by policy position and result: met, clear, no data, failed.
-    pub tally: Vec<[u32; 4]>,
+    tally: Vec<[u32; 4]>,
+    /// The policies that were evaluated: of ten thousand a batch concerns few.
+    evaluated: Vec<u32>,
 }
 
 impl Findings {
@@ -89,7 +91,20 @@ impl Findings {
         if self.tally.len() <= at {
             self.tally.resize(at + 1, [0; 4]);
         }
-        self.tally[at][truth as usize] += 1;
+        let tally = &mut self.tally[at];
+        if *tally == [0; 4] {
+            self.evaluated.push(policy);
+        }
+        tally[truth as usize] += 1;
+    }
+
+    /// Empties it for the next batch and tells how often each policy was evaluated, by result: met, clear, no
+    /// data, failed.
+    pub fn clear(&mut self, mut each: impl FnMut(u32, [u32; 4])) {
+        self.list.clear();
+        for policy in self.evaluated.drain(..) {
+            each(policy, std::mem::take(&mut self.tally[policy as usize]));
+        }
     }
 }
 
@@ -114,8 +129,8 @@ type TargetKey = (bool, bool, Arc<str>);
 pub struct Known<'a> {
     /// The database's id of the series.
     pub id: i64,
-    /// See [`series_identity`](crate::domain::event::series_identity).
-    pub identity: String,
+    /// Its mark, name and tags.
+    pub identity: Identity,
     /// The metric.
     pub name: &'a str,
     /// The target's name; none where no tag names it.
@@ -137,14 +152,14 @@ pub struct Partition {
     pub seq: Option<i64>,
     targets: Vec<TargetState>,
     by_name: HashMap<TargetKey, u32>,
-    by_identity: HashMap<String, SeriesKey>,
+    by_identity: HashedMap<Identity, SeriesKey>,
     by_series_id: HashMap<i64, SeriesKey>,
 }
 
 impl Partition {
     /// The series of that identity.
     #[must_use]
-    pub fn find(&self, identity: &str) -> Option<SeriesKey> {
+    pub fn find(&self, identity: &Identity) -> Option<SeriesKey> {
         self.by_identity.get(identity).copied()
     }
 

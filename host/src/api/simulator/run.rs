@@ -227,16 +227,15 @@ async fn send(api: &Api, next: Next, cut: &CancellationToken) -> Came {
         Next::Event(body) | Next::Refused(body) => (body, Came::Refused),
         Next::Malformed(body) => (body, Came::Malformed),
     };
-    let mut request = match ingest::requested(body, false, None, (&api.limits, api.clock.now())) {
+    let mut request = match ingest::requested(body, false, None, (api, api.clock.now())) {
         Ok(request) => request,
         Err(problem) => {
             api.metrics.ingest_rejected(problem.status().as_str());
             return wrong;
         }
     };
-    for event in &mut request.events {
-        event.mark = Mark::Simulated;
-    }
+    let events = std::mem::take(&mut request.events);
+    request.events = events.into_iter().map(|event| event.marked(Mark::Simulated)).collect();
     match api.ingest.accept(request).await {
         Ok(_) => Came::Stored,
         Err(Refused::Overloaded) => Came::Limited,

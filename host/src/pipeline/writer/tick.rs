@@ -89,7 +89,7 @@ impl Writer {
         }
         self.name_plugins(&mut plan);
         tx.record(&mut plan).await?;
-        self.count(&findings);
+        self.count(findings);
         Ok(plan)
     }
 
