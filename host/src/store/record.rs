@@ -152,13 +152,10 @@ pub enum IncidentChange {
 }
 
 impl IncidentChange {
-    /// The place in `opened` of the new incident that it is about.
-    fn names_new(&self) -> Option<usize> {
+    /// What it is about.
+    fn incident(&self) -> Which {
         match self {
-            Self::Decided { incident: Which::New(at), .. }
-            | Self::Closed { incident: Which::New(at), .. } => Some(*at),
-            Self::Decided { incident: Which::Known(_), .. }
-            | Self::Closed { incident: Which::Known(_), .. } => None,
+            Self::Decided { incident, .. } | Self::Closed { incident, .. } => *incident,
         }
     }
 }
@@ -219,7 +216,7 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     let mut opened = 0;
     for change in &plan.changes {
         // In their order: an incident may open after the one before it, of the same pair, has closed.
-        while change.names_new().is_some_and(|at| at >= opened) {
+        while matches!(change.incident(), Which::New(at) if at >= opened) {
             open_incident(tx, &plan.opened[opened], plan.now).await?;
             opened += 1;
         }
