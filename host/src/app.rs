@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::policies::files;
+use crate::api::{Orders, Simulator};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
@@ -70,6 +71,7 @@ pub struct App {
     store: Store,
     api: api::Parts,
     arrivals: Arrivals,
+    orders: Orders,
     writer: Writer,
     parts: Parts,
     // Held for as long as the process lives.
@@ -113,6 +115,7 @@ impl App {
         }
         let policies = Arc::new(RwLock::default());
         let (ingest, arrivals) = Ingest::new();
+        let (simulator, orders) = Simulator::new();
         let running = Running::default();
         let writer = Writer::new(WriterParts {
             store: store.clone(),
@@ -122,6 +125,7 @@ impl App {
             limits: engine::Limits { lookback: config.policies.lookback },
             tick: config.policies.tick,
             max_attempts: i64::from(config.retry.max_attempts),
+            plugins: plugins.clone(),
             policies: Arc::clone(&policies),
         });
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
@@ -133,6 +137,7 @@ impl App {
             running,
             metrics,
             clock: clock.clone(),
+            simulator,
             policies,
             limits: limits(&config),
             started: Instant::now(),
@@ -140,13 +145,13 @@ impl App {
             document: Arc::from(""),
             ending: CancellationToken::new(),
         };
-        Ok(Self { config, clock, store, api, arrivals, writer, parts, _lock: lock })
+        Ok(Self { config, clock, store, api, arrivals, orders, writer, parts, _lock: lock })
     }
 
     /// Serves until `shutdown`, then ends in order: no new claims and a red readiness first, the attempts
     /// next, then the connections, then the writer, and last the lease.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { config, api, arrivals, writer, parts, store, .. } = self;
+        let Self { config, api, arrivals, orders, writer, parts, store, .. } = self;
         let (stop_claims, stop_accepting, stop) =
             (api.ending.clone(), CancellationToken::new(), CancellationToken::new());
         let tenures = Arc::clone(&parts.tenures);
@@ -165,11 +170,13 @@ impl App {
         let stop_writing = CancellationToken::new();
         writing.spawn(writer.run(arrivals, stop_writing.clone()));
         let mut front = JoinSet::new();
+        let (router, api) = api::router(api);
+        front.spawn(api::run_simulator(api, orders, stop_claims.clone()));
         let bounds = listen::Bounds {
             connections: config.server.max_connections,
             header_timeout: config.server.header_timeout,
         };
-        front.spawn(listen::run(listener, api::router(api), bounds, stop_accepting.clone()));
+        front.spawn(listen::run(listener, router, bounds, stop_accepting.clone()));
         shutdown.cancelled().await;
         tracing::info!("Ending: no new claims, running attempts finish");
         stop_claims.cancel();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 mod bad_input;
+mod contract_sim;
 mod demo;
 mod faults;
 mod hostile;
@@ -9,6 +10,7 @@ mod hot_reload;
 mod house;
 mod main_job;
 mod migrate;
+mod openapi;
 mod policies_http;
 mod pulse;
 mod readme;

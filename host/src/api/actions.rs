@@ -329,6 +329,7 @@ fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
         policy: None,
         event_id: None,
         origin: "api",
+        simulated: false,
         kind,
         target,
         target_kind: None,

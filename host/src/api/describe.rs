@@ -130,8 +130,6 @@ pub(super) fn aliased<S>(
         for other in others {
             let mut copy = item.clone();
             for operation in operations_mut(&mut copy) {
-                let suffix = other.trim_matches('/').replace(['/', '-', '{', '}'], "_");
-                operation.operation_id = operation.operation_id.take().map(|id| format!("{id}__{suffix}"));
                 operation.summary = Some(format!("The same as {template}."));
                 operation.description = None;
             }
@@ -168,18 +166,38 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     let mut more = Vec::new();
     problem::Body::schemas(&mut more);
     document.components = Some(components.schemas_from_iter(more).build());
-    for item in document.paths.paths.values_mut() {
+    for (template, item) in &mut document.paths.paths {
+        name_operations(template, item);
         for operation in operations_mut(item) {
             let public = declared(operation) == Some(Permission::Public);
-            for (status, words, guarded) in DOOR {
-                if !(guarded && public) {
-                    let entry = operation.responses.responses.entry(status.to_owned());
-                    entry.or_insert_with(|| refusal(words));
-                }
+            let body = operation.request_body.is_some();
+            let door = DOOR.into_iter().filter(|(_, _, guarded)| !(*guarded && public));
+            let of_body = BODY.into_iter().filter(|_| body);
+            for (status, words) in door.map(|(status, words, _)| (status, words)).chain(of_body) {
+                let entry = operation.responses.responses.entry(status.to_owned());
+                entry.or_insert_with(|| refusal(words));
             }
         }
     }
     document
+}
+
+/// Names each operation by its method and path: handlers of several resources have the same name.
+fn name_operations(template: &str, item: &mut PathItem) {
+    let path = template.replace(['{', '}'], "");
+    let path = path.trim_matches('/').replace(['/', '-', '.'], "_");
+    let all = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ];
+    for (method, operation) in all {
+        if let Some(operation) = operation {
+            operation.operation_id = Some(format!("{method}_{path}"));
+        }
+    }
 }
 
 /// What the door may answer on any route; the third member: only where a token can be asked for.
@@ -193,6 +211,12 @@ const DOOR: [(&str, &str, bool); 9] = [
     ("500", "A fault of Vigil's own; the request id finds it in the log", false),
     ("503", "Vigil can't answer now; Retry-After says when to come back", false),
     ("507", "There is no room left to store anything", false),
+];
+
+/// What every route that takes a body may answer.
+const BODY: [(&str, &str); 2] = [
+    ("408", "The body did not arrive in time"),
+    ("415", "The body is compressed in a way, or of a kind, that this route does not take"),
 ];
 
 fn refusal(words: &str) -> RefOr<utoipa::openapi::Response> {

@@ -22,7 +22,7 @@ use super::input::{self, Fields, Media};
 use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Series, Tags, Target};
+use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
@@ -121,13 +121,22 @@ async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Pro
     let media = input::media(headers)?;
     let bytes = input::collect(body, api.limits.ingest_body, api.limits.body_timeout).await?;
     let key = key(headers, &bytes)?;
-    let now = api.clock.now();
-    let lines = matches!(media, Media::Lines);
-    if let Some(read) = fast::read(&bytes, lines, (&api.limits, api.ingest.known()), now) {
+    requested(&bytes, matches!(media, Media::Lines), key, (api, api.clock.now()))
+}
+
+/// What the bytes of a body ask for: JSON, or lines of it.
+pub(super) fn requested(
+    bytes: &[u8],
+    lines: bool,
+    key: Option<Key>,
+    (api, now): (&Api, Timestamp),
+) -> Result<Request, Problem> {
+    let limits = &api.limits;
+    if let Some(read) = fast::read(bytes, lines, (limits, api.ingest.known()), now) {
         return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
     }
-    let (values, many) = if lines { (lines_of(&bytes)?, true) } else { listed(input::parse(&bytes)?) };
-    let (events, warnings) = events(&values, many, &api.limits, now)?;
+    let (values, many) = if lines { (lines_of(bytes)?, true) } else { listed(input::parse(bytes)?) };
+    let (events, warnings) = events(&values, many, limits, now)?;
     Ok(Request { events, many, warnings, key })
 }
 
@@ -248,6 +257,7 @@ fn event(
             value,
             observed_at: observed.unwrap_or(now),
             timed: observed.is_some(),
+            mark: Mark::Real,
         }),
         _ => Err(fields.faults),
     }

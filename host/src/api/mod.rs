@@ -5,6 +5,7 @@ mod actions;
 pub mod describe;
 mod docs;
 mod door;
+mod evaluate;
 mod health;
 mod incidents;
 mod ingest;
@@ -12,6 +13,8 @@ mod input;
 mod plugins;
 pub mod policies;
 pub mod problem;
+mod simulator;
+mod tester;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -33,6 +36,7 @@ use crate::store::Store;
 
 pub use describe::{Permission, Permissions};
 pub use problem::Problem;
+pub use simulator::{Orders, Simulator, run as run_simulator};
 
 /// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
@@ -62,6 +66,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// Makes events to try things with.
+    pub simulator: Simulator,
     /// The policies in force.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
     /// What requests may carry, and from whom.
@@ -101,6 +107,16 @@ pub struct Limits {
     pub max_attempts: i64,
 }
 
+/// The environment that the settings name.
+fn environment(_api: &Api) -> String {
+    "development".to_owned()
+}
+
+/// Whether what makes up events is switched off here.
+fn production(api: &Api) -> bool {
+    environment(api) == "production"
+}
+
 /// All routes as they are described, before anything is served.
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(OpenApi::default())
@@ -109,6 +125,9 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(actions::router())
         .merge(incidents::router())
         .merge(plugins::router())
+        .merge(evaluate::router())
+        .merge(simulator::router())
+        .merge(tester::router())
         .merge(health::router())
         .merge(docs::router())
 }
@@ -119,18 +138,19 @@ pub fn document() -> OpenApi {
     describe::complete(routes().into_openapi())
 }
 
-/// What is served.
-pub fn router(mut parts: Parts) -> Router {
+/// What is served, and what its handlers work with.
+pub fn router(mut parts: Parts) -> (Router, Api) {
     let (routes, described) = routes().split_for_parts();
     let document = describe::complete(described);
     parts.permissions = Arc::new(Permissions::of(&document));
     parts.document = docs::text(&document);
     let api = Api(Arc::new(parts));
     let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    routes
+    let router = routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
         .layer(middleware::from_fn_with_state(api.clone(), door::guard))
-        .with_state(api)
+        .with_state(api.clone());
+    (router, api)
 }

@@ -34,7 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 }
 
 /// A policy as clients see it.
-fn info(policy: &Policy, warnings: &[String]) -> Value {
+pub(super) fn info(policy: &Policy, warnings: &[String]) -> Value {
     let cel = Compiled::new(policy.clone()).map(|compiled| compiled.program.source().to_owned()).ok();
     json!({
         "name": policy.name,
@@ -100,7 +100,7 @@ async fn by_severity(State(api): State<Api>, Path(severity): Path<String>) -> Re
     Ok(listing(policies))
 }
 
-async fn find(api: &Api, name: &str) -> Result<Policy, Problem> {
+pub(super) async fn find(api: &Api, name: &str) -> Result<Policy, Problem> {
     let (policies, _) = api.store.policies().await?;
     policies.into_iter().find(|policy| policy.name == name).ok_or_else(|| absent(name))
 }
@@ -116,7 +116,7 @@ async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<V
     Ok(Json(info(&find(&api, &name).await?, &[])))
 }
 
-async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+pub(super) async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     if let input::Media::Lines = input::media(headers)? {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
     }

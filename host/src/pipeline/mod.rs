@@ -7,6 +7,7 @@ pub mod decide;
 pub mod execute;
 pub mod ingest;
 pub mod known;
+pub mod simulate;
 pub mod sweep;
 pub mod tenure;
 pub mod worker;

@@ -9,6 +9,7 @@
 )]
 #![expect(dead_code, reason = "each test takes the part of the harness it needs")]
 
+pub(crate) mod conform;
 mod http;
 mod postgres;
 mod process;

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Launch, Process, Request, Response, exchange, free_port, temp_dir, wait_until};
+use super::{Launch, Process, Request, Response, conform, exchange, free_port, temp_dir, wait_until};
 
 /// How long a start may take; a first one compiles the embedded plugins.
 const UP: Duration = Duration::from_mins(1);
@@ -203,12 +203,15 @@ impl Vigil {
         self.process.take().expect("it is running")
     }
 
-    /// Sends a request; an error where no whole answer came back.
+    /// Sends a request; an error where no whole answer came back. The answer is held against the description.
+    #[track_caller]
     pub(crate) fn try_send(&self, request: &Request) -> std::io::Result<Response> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
-        exchange(stream, request)
+        let answer = exchange(stream, request)?;
+        conform::check(request, &answer);
+        Ok(answer)
     }
 
     #[track_caller]
