@@ -46,12 +46,11 @@ impl Scene {
         );
         assert!(states.get("succeeded").is_some_and(|count| *count > 10), "{states:?}");
         let read = |sql| ask(self.backend.database.as_ref(), &self.vigil.data_dir(), sql);
-        let (first, last) = (
+        let (begin, end) = (
             read("SELECT first_id FROM chunk ORDER BY first_id"),
             read("SELECT last_id FROM chunk ORDER BY first_id"),
         );
-        let stored: HashSet<i64> =
-            first.into_iter().zip(last).flat_map(|(first, last)| first..=last).collect();
+        let stored: HashSet<i64> = begin.into_iter().zip(end).flat_map(|(begin, end)| begin..=end).collect();
         let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id)).collect();
         assert!(lost.is_empty(), "{} acknowledged events are not in the database: {lost:?}", lost.len());
         let distinct: HashSet<_> = acknowledged.iter().collect();
