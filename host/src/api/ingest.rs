@@ -65,7 +65,10 @@ async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resul
 
 async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Problem> {
     let media = input::media(headers)?;
-    let bytes = input::collect(body, api.limits.ingest_body, api.limits.body_timeout).await?;
+    // Undone by the door, which also bounds what arrives.
+    let compressed = headers.contains_key(header::CONTENT_ENCODING);
+    let limit = if compressed { api.limits.ingest_decoded } else { api.limits.ingest_body };
+    let bytes = input::collect(body, limit, api.limits.body_timeout).await?;
     let key = key(headers, &bytes)?;
     let now = api.clock.now();
     let lines = matches!(media, Media::Lines);

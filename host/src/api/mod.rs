@@ -10,6 +10,7 @@ mod input;
 mod plugins;
 pub mod policies;
 pub mod problem;
+mod tokens;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -27,6 +28,7 @@ use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
+pub use door::{Door, Peer, Principal, SharedRate, Tokens};
 pub use problem::Problem;
 
 /// What the handlers work with.
@@ -50,6 +52,8 @@ pub struct Api {
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
+    /// Who is let in, and how often.
+    pub door: Arc<Door>,
     /// When the server began.
     pub started: Instant,
     /// Set when it is ending.
@@ -61,6 +65,8 @@ pub struct Api {
 pub struct Limits {
     /// Bytes of an ingest body.
     pub ingest_body: usize,
+    /// Bytes of an ingest body once it is not compressed any more.
+    pub ingest_decoded: usize,
     /// Bytes of any other body.
     pub json_body: usize,
     /// Events of one request.
@@ -90,10 +96,11 @@ pub fn router(api: Api) -> Router {
         .merge(actions::router())
         .merge(incidents::router())
         .merge(plugins::router())
+        .merge(tokens::router())
         .merge(health::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
-        .layer(middleware::from_fn_with_state(api.clone(), door::guard))
+        .layer(middleware::from_fn_with_state((api.clone(), Arc::new(door::Table::default())), door::guard))
         .with_state(api)
 }

@@ -6,7 +6,7 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::{Error, Result, Store, on};
 use super::{
     action, bulk, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep,
-    why,
+    token, why,
 };
 
 impl Store {
@@ -29,6 +29,7 @@ impl Store {
             slot::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,
+            token::STATEMENTS,
             why::STATEMENTS,
         ];
         let mut tx = self.begin().await?;

@@ -18,6 +18,7 @@ mod rows;
 mod slot;
 pub(crate) mod sql;
 mod sweep;
+mod token;
 mod why;
 
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Whic
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow};
 use sql::{Dialect, Sql};
+pub use token::{NewToken, Revoked};
 pub use why::Chain;
 
 /// What can go wrong, by what a caller does about it.
