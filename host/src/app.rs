@@ -107,7 +107,8 @@ impl App {
     /// Opens the data directory, the database, the queue and the plugins, and reads the policy files.
     pub async fn new(config: Config, clock: Clock) -> Result<Self, Error> {
         let lock = lock::take(&config.server.data_dir)?;
-        let certificate = config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
+        let certificate =
+            config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
         let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
         let (store, installation) = migrated(&config, &clock).await?;
         let queue = match &config.redis.url {
@@ -146,6 +147,8 @@ impl App {
             limits: limits(&config),
             door,
             started: Instant::now(),
+            permissions: Arc::default(),
+            document: Arc::from(""),
             ending: CancellationToken::new(),
         };
         Ok(Self { config, clock, store, api, arrivals, writer, parts, certificate, _lock: lock })

@@ -62,7 +62,10 @@ impl Guarded {
 #[track_caller]
 fn bootstrap(vigil: &Vigil) -> String {
     let file = vigil.data_dir().join("bootstrap-token");
-    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
+    std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        .trim()
+        .to_owned()
 }
 
 fn text(made: &Value) -> String {

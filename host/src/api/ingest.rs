@@ -5,20 +5,26 @@ mod fast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::describe::aliased;
+use super::door::Principal;
 use super::input::{self, Fields, Media};
-use super::problem::{Invalid, Problem};
+use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Tags, Target};
+use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
 /// A reading from further ahead than this carries the receive time instead.
@@ -30,20 +36,74 @@ const MEMBERS: [&str; 5] = ["name", "value", "tags", "labels", "timestamp"];
 /// Warnings listed in one answer.
 const WARNINGS: usize = 100;
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/ingest", post(ingest))
-        .route("/ingest", post(ingest))
-        .route("/api/v1/ingest/health", get(health))
-        .route("/ingest/health", get(health))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(aliased(routes!(ingest), &["/ingest"]))
+        .routes(aliased(routes!(health), &["/ingest/health"]))
 }
 
-async fn health() -> Json<Value> {
-    Json(json!({"status": "healthy", "service": "ingest"}))
+/// That a part of the API is served.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Part {
+    /// Always `healthy`.
+    pub(super) status: &'static str,
+    /// The part's name.
+    pub(super) service: &'static str,
 }
 
-async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request = match read(&api, &headers, body).await {
+/// One reading. Numbers may be sent as text, times as RFC 3339, dates or unix seconds.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `event` reads")]
+struct Metric {
+    /// The metric's name, trimmed.
+    #[schema(min_length = 1, max_length = 255, example = "cpu_percent")]
+    name: String,
+    /// What was observed: finite.
+    #[schema(value_type = f64)]
+    value: f64,
+    /// What it is about. The target is the first of `target`, `service`, `pod`, `instance`, `host`.
+    #[schema(required = false, value_type = Option<std::collections::BTreeMap<String, String>>)]
+    tags: Option<BTreeMap<String, String>>,
+    /// Tags too, where `tags` lacks the key; values that are no text become text.
+    #[schema(required = false, value_type = Option<std::collections::BTreeMap<String, Value>>)]
+    labels: Option<BTreeMap<String, Value>>,
+    /// When it was observed. Without it, now.
+    #[schema(required = false, value_type = Option<Value>)]
+    timestamp: Option<Value>,
+}
+
+/// What may be posted: one reading or a list of at most 10,000.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what `read` reads")]
+enum Metrics {
+    /// One.
+    One(Metric),
+    /// Several: all or none are stored.
+    Many(Vec<Metric>),
+}
+
+/// That readings are taken.
+#[utoipa::path(get, path = "/api/v1/ingest/health", tag = "ingest", security(()),
+    responses((status = 200, description = "They are", body = Part)))]
+async fn health() -> Json<Part> {
+    Json(Part { status: "healthy", service: "ingest" })
+}
+
+/// Takes readings, decides about each, and answers once everything is on disk.
+#[utoipa::path(post, path = "/api/v1/ingest", tag = "ingest", security(("token" = ["ingest"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key and body gets the first answer; kept 24 h")),
+    request_body(content((Metrics = "application/json"), (String = "application/x-ndjson"))),
+    responses((status = 201, description = "Stored, or known already", body = Answer),
+        (status = 408, description = "The body did not arrive in time", body = problem::Body),
+        (status = 422, description = "Nothing was stored: each fault is named", body = problem::Body)))]
+async fn ingest(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let request = match read(&api, &principal, &headers, body).await {
         Ok(request) => request,
         Err(problem) => {
             api.metrics.ingest_rejected(problem.status().as_str());
@@ -63,24 +123,31 @@ async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resul
     }
 }
 
-async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Problem> {
+async fn read(api: &Api, principal: &Principal, headers: &HeaderMap, body: Body) -> Result<Request, Problem> {
     let media = input::media(headers)?;
     // Undone by the door, which also bounds what arrives.
     let compressed = headers.contains_key(header::CONTENT_ENCODING);
     let limit = if compressed { api.limits.ingest_decoded } else { api.limits.ingest_body };
     let bytes = input::collect(body, limit, api.limits.body_timeout).await?;
-    let key = key(headers, &bytes)?;
+    let key = key(principal, headers, &bytes)?;
     let now = api.clock.now();
     let lines = matches!(media, Media::Lines);
     if let Some(read) = fast::read(&bytes, lines, &api.limits, now) {
+        touched(principal, &read.events)?;
         return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
     }
     let (values, many) = if lines { (lines_of(&bytes)?, true) } else { listed(input::parse(&bytes)?) };
     let (events, warnings) = events(&values, many, &api.limits, now)?;
+    touched(principal, &events)?;
     Ok(Request { events, many, warnings, key })
 }
 
-fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
+/// Whether the sender may touch what all of the events are about.
+fn touched(principal: &Principal, events: &[Event]) -> Result<(), Problem> {
+    events.iter().try_for_each(|event| principal.touch_event(event.target.as_ref()))
+}
+
+fn key(principal: &Principal, headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| (1..=KEY_LENGTH).contains(&text.len()));
     let Some(text) = text else {
@@ -94,7 +161,7 @@ fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
         let _ = write!(text, "{byte:02x}");
         text
     });
-    Ok(Some(Key { scope: "anonymous/ingest".to_owned(), key: text.to_owned(), body_hash }))
+    Ok(Some(Key { scope: format!("{}/ingest", principal.key()), key: text.to_owned(), body_hash }))
 }
 
 fn listed(value: Value) -> (Vec<Value>, bool) {

@@ -36,7 +36,14 @@ pub(super) async fn collect(body: Body, limit: usize, patience: Duration) -> Res
 
 /// What an error comes from, if it comes from a `T`.
 fn cause<'a, T: Error + 'static>(wrong: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    std::iter::successors(Some(wrong), |wrong| wrong.source()).find_map(|wrong| wrong.downcast_ref())
+    let mut next = Some(wrong);
+    while let Some(wrong) = next {
+        if let Some(found) = wrong.downcast_ref() {
+            return Some(found);
+        }
+        next = wrong.source();
+    }
+    None
 }
 
 /// The media types a JSON body may have.

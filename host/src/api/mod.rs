@@ -2,6 +2,8 @@
 //! parses at the door, asks the pipeline or the store, and renders.
 
 mod actions;
+pub mod describe;
+mod docs;
 mod door;
 mod health;
 mod incidents;
@@ -18,6 +20,8 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
 use crate::engine::PolicySet;
@@ -28,6 +32,7 @@ use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
+pub use describe::Permissions;
 pub use door::{Door, Peer, Principal, SharedRate, Tokens};
 pub use problem::Problem;
 
@@ -56,6 +61,10 @@ pub struct Api {
     pub door: Arc<Door>,
     /// When the server began.
     pub started: Instant,
+    /// Who may call what; filled in by [`router`].
+    pub permissions: Arc<Permissions>,
+    /// The OpenAPI document as text; filled in by [`router`].
+    pub document: Arc<str>,
     /// Set when it is ending.
     pub ending: tokio_util::sync::CancellationToken,
 }
@@ -87,10 +96,9 @@ pub struct Limits {
     pub max_attempts: i64,
 }
 
-/// All routes.
-pub fn router(api: Api) -> Router {
-    let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    Router::new()
+/// All routes as they are described, before anything is served.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(OpenApi::default())
         .merge(ingest::router())
         .merge(policies::router())
         .merge(actions::router())
@@ -98,9 +106,26 @@ pub fn router(api: Api) -> Router {
         .merge(plugins::router())
         .merge(tokens::router())
         .merge(health::router())
+        .merge(docs::router())
+}
+
+/// The OpenAPI document of everything that is served.
+#[must_use]
+pub fn document() -> OpenApi {
+    describe::complete(routes().into_openapi())
+}
+
+/// What is served.
+pub fn router(mut api: Api) -> Router {
+    let (routes, described) = routes().split_for_parts();
+    let document = describe::complete(described);
+    api.permissions = Arc::new(Permissions::of(&document));
+    api.document = docs::text(&document);
+    let body = DefaultBodyLimit::max(api.limits.ingest_body);
+    routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
-        .layer(middleware::from_fn_with_state((api.clone(), Arc::new(door::Table::default())), door::guard))
+        .layer(middleware::from_fn_with_state(api.clone(), door::guard))
         .with_state(api)
 }

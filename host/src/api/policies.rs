@@ -5,31 +5,33 @@ mod read;
 
 use std::sync::PoisonError;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Api;
+use super::door::Principal;
 use super::input::{self, Fields};
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
 use crate::engine::Compiled;
 use crate::store::Change;
 
 pub use read::{Draft, Fault, draft};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/policies", get(list).post(create))
-        .route("/api/v1/policies/severity/{severity}", get(by_severity))
-        .route("/api/v1/policies/{policy_name}", get(show).put(update).delete(remove))
-        .route("/api/v1/policies/{policy_name}/enable", put(enable))
-        .route("/api/v1/policies/{policy_name}/disable", put(disable))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(by_severity))
+        .routes(routes!(show, update, remove))
+        .routes(routes!(enable))
+        .routes(routes!(disable))
 }
 
 /// A policy as clients see it.
@@ -79,11 +81,17 @@ fn listing(policies: Vec<Policy>) -> Json<Listed> {
     Json(Listed { ok: true, total: policies.len(), enabled_count, policies: Listing(policies) })
 }
 
+/// Lists the policies.
+#[utoipa::path(get, path = "/api/v1/policies", tag = "policies", security(("token" = ["read"])),
+    responses((status = 200, description = "In the order of registration", body = Value)))]
 async fn list(State(api): State<Api>) -> Result<Json<Listed>, Problem> {
     let (policies, _) = api.store.policies().await?;
     Ok(listing(policies))
 }
 
+/// Lists the policies of one severity.
+#[utoipa::path(get, path = "/api/v1/policies/severity/{severity}", tag = "policies", security(("token" = ["read"])), params(("severity" = String, Path)),
+    responses((status = 200, description = "In the order of registration", body = Value)))]
 async fn by_severity(State(api): State<Api>, Path(severity): Path<String>) -> Result<Json<Listed>, Problem> {
     let Some(severity) = Severity::from_word(&severity) else {
         return Err(Problem::bad("Invalid severity. Must be one of: info, warning, critical"));
@@ -102,6 +110,9 @@ fn absent(name: &str) -> Problem {
     Problem::missing(format!("Policy '{name}' not found"))
 }
 
+/// One policy.
+#[utoipa::path(get, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["read"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "The policy", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
 async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     Ok(Json(info(&find(&api, &name).await?, &[])))
 }
@@ -114,16 +125,25 @@ async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Probl
     input::parse(&bytes)
 }
 
-async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
+/// Makes a policy.
+#[utoipa::path(post, path = "/api/v1/policies", tag = "policies", security(("token" = ["author"])), request_body = Value,
+    responses((status = 201, description = "Made", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Response, Problem> {
     let value = body(&api, &headers, sent).await?;
     let draft = checked(&api, value).await?;
+    principal.touch_pattern(&draft.spec.target)?;
     let name = draft.spec.name.clone();
     let taken = || Problem::bad(format!("Policy '{name}' already exists"));
     if find(&api, &name).await.is_ok() {
         return Err(taken());
     }
     let change = Change::Add { spec: Box::new(draft.spec), enabled: draft.enabled, source: Source::Api };
-    match api.store.change_policies(&[change], "api", api.clock.now()).await {
+    match api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await {
         Ok(_) => {}
         Err(crate::store::Error::Conflict) => return Err(taken()),
         Err(other) => return Err(other.into()),
@@ -155,10 +175,10 @@ fn action_warning(api: &Api, spec: &Spec) -> Result<Option<String>, Problem> {
 /// Whether the plugin that would act takes the parameters; each problem is named with its place.
 pub(super) fn check_params(api: &Api, route: &crate::plugin::Route, params: &Value) -> Result<(), Problem> {
     api.plugins.check_params(route, params).map_err(|problems| {
-        let faults = problems.into_iter().map(|problem| {
+        let faults = problems.into_iter().map(|fault| {
             let mut loc = vec![json!("body"), json!("params")];
-            loc.extend(problem.pointer.split('/').filter(|part| !part.is_empty()).map(|part| json!(part)));
-            super::problem::Invalid::new("value_error", loc, problem.message, params.clone())
+            loc.extend(fault.pointer.split('/').filter(|part| !part.is_empty()).map(|part| json!(part)));
+            problem::Invalid::new("value_error", loc, fault.message, params.clone())
         });
         Problem::invalid(faults.collect())
     })
@@ -170,8 +190,12 @@ struct Replace {
     replace: Option<String>,
 }
 
+/// Changes a policy.
+#[utoipa::path(put, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)), request_body = Value,
+    responses((status = 200, description = "Changed", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn update(
     State(api): State<Api>,
+    principal: Principal,
     Path(name): Path<String>,
     Query(query): Query<Replace>,
     headers: HeaderMap,
@@ -192,8 +216,9 @@ async fn update(
         warnings.extend(action_warning(&api, &spec)?);
         (spec, enabled, warnings)
     };
+    principal.touch_pattern(&spec.target)?;
     let change = Change::Replace { spec: Box::new(spec), enabled, source: policy.source };
-    let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;
+    let (_, touched) = api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await?;
     if touched == 0 {
         return Err(absent(&name));
     }
@@ -236,30 +261,51 @@ fn patched(policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), 
     }
 }
 
-async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+/// Removes a policy.
+#[utoipa::path(delete, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "Removed", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
+async fn remove(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
     // A name that no policy can have, such as one with a NUL, never reaches the database.
     find(&api, &name).await?;
     let change = Change::Remove { name: name.clone() };
-    let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;
+    let (_, touched) = api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await?;
     if touched == 0 {
         return Err(absent(&name));
     }
     Ok(Json(json!({"ok": true, "message": format!("Policy '{name}' deleted")})))
 }
 
-async fn enable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    switch(&api, &name, true).await
+/// Switches a policy on.
+#[utoipa::path(put, path = "/api/v1/policies/{policy_name}/enable", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "Enabled", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
+async fn enable(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    switch(&api, &principal, &name, true).await
 }
 
-async fn disable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    switch(&api, &name, false).await
+/// Switches a policy off.
+#[utoipa::path(put, path = "/api/v1/policies/{policy_name}/disable", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "Disabled", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
+async fn disable(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    switch(&api, &principal, &name, false).await
 }
 
-async fn switch(api: &Api, name: &str, enabled: bool) -> Result<Json<Value>, Problem> {
+async fn switch(api: &Api, principal: &Principal, name: &str, enabled: bool) -> Result<Json<Value>, Problem> {
     let policy = find(api, name).await?;
     if policy.enabled != enabled {
         let change = Change::Replace { spec: Box::new(policy.spec), enabled, source: policy.source };
-        api.store.change_policies(&[change], "api", api.clock.now()).await?;
+        api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await?;
     }
     let word = if enabled { "enabled" } else { "disabled" };
     Ok(Json(json!({"ok": true, "message": format!("Policy '{name}' {word}")})))

@@ -1,17 +1,19 @@
 //! Tokens over HTTP: made, listed, revoked. The text of one is in the answer that makes it and nowhere else.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
-use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::door::Principal;
 use super::input::{self, Fields};
-use super::problem::{Invalid, Problem};
+use super::problem::{self, Invalid, Problem};
 use super::{Api, actions};
 use crate::clock::random_letters;
 use crate::domain::Timestamp;
@@ -22,14 +24,26 @@ use crate::store::{self, NewToken, Revoked};
 /// Longest name of a token.
 const NAME: usize = 64;
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/tokens", get(list).post(create))
-        .route("/api/v1/tokens/{token_id}", delete(revoke))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke))
+}
+
+/// A token to be made.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what is read by hand")]
+struct TokenDraft {
+    /// What to call it: 1 to 64 characters, and no other valid token has it.
+    name: String,
+    /// What it may do.
+    role: Role,
+    /// Patterns of the targets it may touch, in which `*` stands for anything. None at all: every target.
+    targets: Option<Vec<String>>,
+    /// From when on it is refused. Absent: when it is revoked.
+    expires_at: Option<Timestamp>,
 }
 
 /// Whether a token is taken.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Standing {
     /// It is.
@@ -41,7 +55,7 @@ enum Standing {
 }
 
 /// A token without its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TokenInfo {
     /// Its number.
     id: i64,
@@ -68,7 +82,7 @@ struct TokenInfo {
 }
 
 /// All tokens.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TokenList {
     /// How many.
     total: usize,
@@ -77,7 +91,7 @@ struct TokenList {
 }
 
 /// A new token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TokenMade {
     /// Its text. It is not kept and can't be shown again.
     token: String,
@@ -87,7 +101,7 @@ struct TokenMade {
 }
 
 /// What became of a revocation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TokenRevoked {
     /// True.
     ok: bool,
@@ -116,6 +130,9 @@ fn info(token: Token, now: Timestamp) -> TokenInfo {
     }
 }
 
+/// All tokens, without their texts.
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", security(("token" = ["admin"])),
+    responses((status = 200, description = "In the order in which they were made", body = TokenList)))]
 async fn list(State(api): State<Api>) -> Result<Json<TokenList>, Problem> {
     let (tokens, _) = api.store.tokens().await?;
     let now = api.clock.now();
@@ -123,6 +140,11 @@ async fn list(State(api): State<Api>) -> Result<Json<TokenList>, Problem> {
     Ok(Json(TokenList { total: tokens.len(), tokens }))
 }
 
+/// Makes a token. Its text is in this answer and nowhere else.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", security(("token" = ["admin"])), request_body = TokenDraft,
+    responses((status = 201, description = "Made", body = TokenMade),
+        (status = 409, description = "The name is taken, or authentication is off", body = problem::Body),
+        (status = 422, description = "What is wrong with it", body = problem::Body)))]
 async fn create(
     State(api): State<Api>,
     principal: Principal,
@@ -227,12 +249,20 @@ fn expiry(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
     let at = input::time(value);
     match at {
         None => fields.fault("datetime_from_date_parsing", "expires_at", "Input should be a valid datetime"),
-        Some(at) if at <= now => fields.fault("value_error", "expires_at", "Value error, this time has passed"),
+        Some(at) if at <= now => {
+            fields.fault("value_error", "expires_at", "Value error, this time has passed")
+        }
         Some(_) => {}
     }
     at
 }
 
+/// Refuses a token from now on, on every server within a second.
+#[utoipa::path(delete, path = "/api/v1/tokens/{token_id}", tag = "tokens", security(("token" = ["admin"])),
+    params(("token_id" = i64, Path)),
+    responses((status = 200, description = "Revoked, now or before", body = TokenRevoked),
+        (status = 404, description = "No such token", body = problem::Body),
+        (status = 422, description = "No number", body = problem::Body)))]
 async fn revoke(
     State(api): State<Api>,
     principal: Principal,

@@ -99,7 +99,8 @@ fn certified(files: &Tls, (cert, key): &Bytes) -> Result<CertifiedKey, String> {
     if chain.is_empty() {
         return Err(format!("{cert_file} holds no certificate"));
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|why| format!("{key_file} holds no private key: {why}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|why| format!("{key_file} holds no private key: {why}"))?;
     CertifiedKey::from_der(chain, key, &crypto::ring::default_provider())
         .map_err(|why| format!("{cert_file} and {key_file} can't be used together: {why}"))
 }

@@ -28,7 +28,13 @@ const ANSWER: usize = 64 << 20;
 #[derive(Args, Clone, Debug)]
 pub struct Server {
     /// Where the server is
-    #[arg(long, env = "VIGIL_URL", value_name = "URL", default_value = "http://127.0.0.1:8000", global = true)]
+    #[arg(
+        long,
+        env = "VIGIL_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8000",
+        global = true
+    )]
     pub url: String,
     /// File with the token to ask with, such as `bootstrap-token` in the server's data directory [default: the
     /// variable `VIGIL_TOKEN`, else none]
@@ -40,7 +46,6 @@ pub struct Server {
 }
 
 /// Asks one server.
-#[derive(Debug)]
 pub struct Client {
     host: String,
     port: u16,
@@ -109,9 +114,9 @@ impl Client {
     /// The answer to a request if it is a success; otherwise the error that the status means.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
         let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, path, body));
-        let (status, body) = exchange
-            .await
-            .unwrap_or_else(|_| Err(Error::TimedOut(format!("no answer from {} in {PATIENCE:?}", self.host))))?;
+        let (status, body) = exchange.await.unwrap_or_else(|_| {
+            Err(Error::TimedOut(format!("no answer from {} in {PATIENCE:?}", self.host)))
+        })?;
         if status.is_success() {
             return Ok(body);
         }
@@ -127,10 +132,16 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value), Error> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Error> {
         let unreachable = |why: String| Error::Unreachable(format!("{}:{}: {why}", self.host, self.port));
         let bare = self.host.trim_matches(['[', ']']);
-        let stream = TcpStream::connect((bare, self.port)).await.map_err(|why| unreachable(why.to_string()))?;
+        let stream =
+            TcpStream::connect((bare, self.port)).await.map_err(|why| unreachable(why.to_string()))?;
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.prefix))
@@ -147,7 +158,8 @@ impl Client {
         match &self.tls {
             None => send(stream, request).await,
             Some(tls) => {
-                let name = ServerName::try_from(bare.to_owned()).map_err(|why| unreachable(why.to_string()))?;
+                let name =
+                    ServerName::try_from(bare.to_owned()).map_err(|why| unreachable(why.to_string()))?;
                 let stream = tls.connect(name, stream).await.map_err(|why| unreachable(why.to_string()))?;
                 send(stream, request).await
             }

@@ -109,7 +109,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
 
 fn table(list: &Value) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["ID", "NAME", "ROLE", "STATE", "BEGINS WITH", "TARGETS", "EXPIRES", "LAST USED"]);
     for token in list["tokens"].as_array().into_iter().flatten() {
         let text = |member: &str| token[member].as_str().unwrap_or_default().to_owned();

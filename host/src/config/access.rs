@@ -72,7 +72,11 @@ fn proxies(reader: &mut Reader) -> Vec<IpNet> {
     let mut found = Vec::new();
     for text in reader.list(key) {
         let one = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        reader.require(one.is_some(), key, &format!("holds `{text}`, which is neither an address nor a network"));
+        reader.require(
+            one.is_some(),
+            key,
+            &format!("holds `{text}`, which is neither an address nor a network"),
+        );
         found.extend(one);
     }
     found
@@ -90,7 +94,9 @@ fn origins(reader: &mut Reader, origins: &[String], mode: AuthMode) {
     for origin in origins {
         let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
         let formed = authority.is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()) && !rest.contains(['/', '*', '@', '?', '#'])
+            !rest.is_empty()
+                && rest.bytes().all(|b| b.is_ascii_graphic())
+                && !rest.contains(['/', '*', '@', '?', '#'])
         });
         reader.require(
             origin == "*" || formed,

@@ -7,9 +7,9 @@ use figment::value::Dict;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 
+use super::access;
 use super::problem::{Problem, Problems, unknown_keys};
 use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
-use super::access;
 use super::values::{Flag, List, SecretUrl, Size, Span};
 use super::{
     Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Rate, Redis, Retention, Retry,

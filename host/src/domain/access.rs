@@ -2,6 +2,7 @@
 
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl Permission {
 }
 
 /// What a token is for. From viewer to admin each may what the one before may, and more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// A program that sends metrics or carries out tasks; it sees nothing else.
@@ -172,9 +173,14 @@ mod tests {
         {
             assert_eq!(scope.takes(target), takes, "{target}");
         }
-        for (pattern, takes) in
-            [("web-*", true), ("web-?[ab]", true), ("*", false), ("all", false), ("w*", false), ("db*", false)]
-        {
+        for (pattern, takes) in [
+            ("web-*", true),
+            ("web-?[ab]", true),
+            ("*", false),
+            ("all", false),
+            ("w*", false),
+            ("db*", false),
+        ] {
             assert_eq!(scope.takes_pattern(pattern), takes, "{pattern}");
         }
         assert!(!Scope::new(vec!["a*".into()]).unwrap().takes_pattern("all"), "`all` is no name here");

@@ -101,7 +101,8 @@ mod tests {
             let wrong = String::from_utf8(bytes).unwrap();
             assert!(!well_formed(&wrong), "{wrong}");
         }
-        for wrong in ["", "vgl", "vgl_admin", "vgl___", "vgl_king_0123456789abcdefABCDEFxy_00000000", "é_é_é"] {
+        for wrong in ["", "vgl", "vgl_admin", "vgl___", "vgl_king_0123456789abcdefABCDEFxy_00000000", "é_é_é"]
+        {
             assert!(!well_formed(wrong), "{wrong}");
             let _ = prefix(wrong);
         }

@@ -242,7 +242,7 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     for at in order {
         let incident = plan.actions[at].incident.map(|which| id_of(&plan.opened, which));
         let draft = &mut plan.actions[at];
-        add_action(tx, draft, incident, plan.now).await?;
+        add_action(tx, draft, (incident, "system"), plan.now).await?;
         if let (Some((policy, _, _)), Some(incident)) = (&draft.policy, incident) {
             let (reserve, acted) = (tx.text(&RESERVE), tx.text(&ACTED));
             on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
@@ -257,7 +257,7 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
 pub(super) async fn add_action(
     tx: &mut Tx,
     draft: &mut ActionDraft,
-    incident: Option<i64>,
+    (incident, actor): (Option<i64>, &str),
     now: Timestamp,
 ) -> Result<()> {
     draft.phase = if !draft.queued {
@@ -279,7 +279,6 @@ pub(super) async fn add_action(
         .execute(c).await?.rows_affected());
     let facts = json!({"kind": draft.kind, "target": draft.target, "origin": draft.origin,
         "state": draft.phase.word(), "policy": policy.map(|p| &p.1), "event_id": draft.event_id});
-    let actor = if draft.origin == "policy" { "system" } else { draft.origin };
     add_audit(tx, &Entry::action(actor, "action.created", draft.id, incident, facts), now).await
 }
 

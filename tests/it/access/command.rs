@@ -15,7 +15,12 @@ struct Shell<'a> {
 impl Shell<'_> {
     fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(Vigil::binary());
-        command.arg("token").args(args).env_clear().env("HOME", self.vigil.home()).env("VIGIL_URL", self.vigil.url());
+        command
+            .arg("token")
+            .args(args)
+            .env_clear()
+            .env("HOME", self.vigil.home())
+            .env("VIGIL_URL", self.vigil.url());
         if let Some(token) = &self.token {
             command.env("VIGIL_TOKEN", token);
         }
@@ -38,7 +43,8 @@ fn tokens_are_made_listed_and_revoked_by_hand() {
     let scene = Guarded::start();
     let file = scene.vigil.data_dir().join("bootstrap-token");
     let shell = Shell { vigil: &scene.vigil, token: Some(scene.admin.clone()) };
-    let token = shell.expect(0, &["create", "ci", "--role", "agent", "--target", "web-*", "--expires-in", "90d"]);
+    let token =
+        shell.expect(0, &["create", "ci", "--role", "agent", "--target", "web-*", "--expires-in", "90d"]);
     assert_eq!(token.lines().count(), 1, "the token alone is data: {token}");
     let metric = serde_json::json!({"name": "m", "value": 1, "tags": {"service": "web-1"}});
     scene.send(token.trim(), &Request::post("/api/v1/ingest", &metric)).expect(201);

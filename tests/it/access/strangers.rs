@@ -6,7 +6,8 @@ use crate::support::{Options, Request, Response, Vigil};
 const LISTED: &str = "https://ops.example";
 
 fn listed() -> Options {
-    Options::default().config(format!("[server]\nallowed_origins = [\"{LISTED}\", \"http://localhost:3000\"]\n"))
+    Options::default()
+        .config(format!("[server]\nallowed_origins = [\"{LISTED}\", \"http://localhost:3000\"]\n"))
 }
 
 fn preflight(path: &str, origin: &str) -> Request {
@@ -70,7 +71,8 @@ fn preflights() {
         assert!(answer.header("x-request-id").is_some());
         for origin in STRANGERS {
             let answer = vigil.send(&preflight(path, origin)).expect(200);
-            let none = answer.headers.iter().all(|(name, _)| !name.to_lowercase().starts_with("access-control"));
+            let none =
+                answer.headers.iter().all(|(name, _)| !name.to_lowercase().starts_with("access-control"));
             assert!(none, "{path} for {origin}: {:?}", answer.headers);
         }
     }
@@ -114,7 +116,8 @@ fn pages_write_only_where_they_are_listed() {
 fn every_page_may_read_where_that_is_set_by_hand_and_tokens_guard() {
     let any = || Options::default().config("[server]\nallowed_origins = \"*\"\n");
     let guarded = Guarded::with(any());
-    let answer = guarded.vigil.send(&Request::get("/health").header("Origin", "https://any.example")).expect(200);
+    let answer =
+        guarded.vigil.send(&Request::get("/health").header("Origin", "https://any.example")).expect(200);
     assert_eq!(allowed(&answer), (Some("*"), None), "without credentials");
     let mut options = any();
     options.no_wait = true;

@@ -44,9 +44,8 @@ fn actions_and_policies_are_bound_to_the_tokens_targets() {
     let scene = Guarded::start();
     let author = scoped(&scene, "author", "author");
     let action = |target: &str| json!({"target": target, "action": "restart"});
-    let create = |token: &str, target: &str| {
-        scene.send(token, &Request::post("/api/v1/actions", &action(target)))
-    };
+    let create =
+        |token: &str, target: &str| scene.send(token, &Request::post("/api/v1/actions", &action(target)));
     assert_eq!(create(&author, "web-7").status, 201);
     create(&author, "mail").expect(403);
     let foreign = create(&scene.admin, "mail").expect(201).json()["action_id"].clone();
@@ -54,7 +53,10 @@ fn actions_and_policies_are_bound_to_the_tokens_targets() {
         let request = Request::new(method, &format!("/api/v1/actions/{foreign}/{last}"));
         assert_eq!(scene.send(&author, &request).status, 403, "{last}");
     }
-    let resolve = Request::post(&format!("/api/v1/actions/{foreign}/resolve"), &json!({"outcome": "failed", "note": "n"}));
+    let resolve = Request::post(
+        &format!("/api/v1/actions/{foreign}/resolve"),
+        &json!({"outcome": "failed", "note": "n"}),
+    );
     assert_eq!(scene.send(&author, &resolve).status, 403);
     // It is there to be seen.
     assert_eq!(scene.get(&author, &format!("/api/v1/actions/{foreign}")).status, 200);
@@ -67,7 +69,9 @@ fn actions_and_policies_are_bound_to_the_tokens_targets() {
         scene.send(token, &Request::post("/api/v1/policies", &policy(name, target))).status
     };
     for (at, (target, status)) in
-        [("web-*", 201), ("web-1?", 201), ("db", 201), ("*", 403), ("all", 403), ("w*", 403), ("mail", 403)].iter().enumerate()
+        [("web-*", 201), ("web-1?", 201), ("db", 201), ("*", 403), ("all", 403), ("w*", 403), ("mail", 403)]
+            .iter()
+            .enumerate()
     {
         assert_eq!(save(&author, &format!("p{at}"), target), *status, "{target}");
     }

@@ -16,7 +16,6 @@ use crate::support::{Options, Request, Response, Vigil, exchange, wait_until};
 /// Signs certificates for one test.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) pem: String,
     der: rustls::pki_types::CertificateDer<'static>,
 }
 
@@ -33,7 +32,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "a test's authority");
         let key = KeyPair::generate().unwrap();
         let cert = params.self_signed(&key).unwrap();
-        Self { pem: cert.pem(), der: cert.der().clone(), issuer: Issuer::new(params, key) }
+        Self { der: cert.der().clone(), issuer: Issuer::new(params, key) }
     }
 
     pub(super) fn leaf(&self, name: &str) -> Leaf {
@@ -82,7 +81,8 @@ fn tls_is_served_and_its_certificate_replaced() {
     let vigil = Vigil::start(options);
     let port = vigil.port();
     let health = Request::get("/health");
-    let good = |roots: &Authority| ask(port, roots, "localhost", &health).is_ok_and(|answer| answer.status == 200);
+    let good =
+        |roots: &Authority| ask(port, roots, "localhost", &health).is_ok_and(|answer| answer.status == 200);
     wait_until(Duration::from_mins(1), "it to answer", || good(&first));
     assert!(!good(&second), "another authority's");
     assert!(ask(port, &first, "other.example", &health).is_err(), "another name");

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Guarded, bootstrap, in_time, text, with};
 use crate::stage::{Backend, Setting, ask};
@@ -68,7 +68,7 @@ fn what_a_new_token_may_be() {
     assert!(made["expires_at"].is_string() && made["revoked_at"].is_null(), "{made}");
     let random = text(&made).split('_').nth(2).unwrap().len();
     assert!(random >= 22, "{random} random characters");
-    let try_ = |body| scene.send(&scene.admin, &Request::post("/api/v1/tokens", body));
+    let try_ = |body: &Value| scene.send(&scene.admin, &Request::post("/api/v1/tokens", body));
     let taken = try_(&json!({"name": "deploy", "role": "viewer"})).expect(409).json();
     assert!(taken["detail"].as_str().unwrap().contains("deploy"), "{taken}");
     for (member, body) in [
@@ -91,7 +91,8 @@ fn what_a_new_token_may_be() {
         let answer = try_(&body).expect(422).json();
         assert_eq!(answer["detail"][0]["loc"][1], member, "{body}: {answer}");
     }
-    let revoke = |id: &str| scene.send(&scene.admin, &Request::new("DELETE", &format!("/api/v1/tokens/{id}"))).status;
+    let revoke =
+        |id: &str| scene.send(&scene.admin, &Request::new("DELETE", &format!("/api/v1/tokens/{id}"))).status;
     assert_eq!([revoke("999"), revoke("x"), revoke("2"), revoke("2")], [404, 422, 200, 200]);
     // Its name is free again.
     scene.make(&json!({"name": "deploy", "role": "viewer"}));
@@ -150,19 +151,27 @@ fn changes_are_audited_under_the_tokens_name() {
         "condition": {"type": "metric_exceeds", "metric": "cpu", "threshold": 90}});
     scene.send(&author, &Request::post("/api/v1/policies", &made)).expect(201);
     let action = json!({"target": "web", "action": "restart"});
-    let id = scene.send(&author, &Request::post("/api/v1/actions", &action)).expect(201).json()["action_id"].clone();
+    let id = scene.send(&author, &Request::post("/api/v1/actions", &action)).expect(201).json()["action_id"]
+        .clone();
     scene.send(&author, &Request::new("PUT", &format!("/api/v1/actions/{id}/cancel"))).expect(200);
     scene.send(&scene.admin, &Request::new("DELETE", "/api/v1/tokens/2")).expect(200);
     let count = |sql| ask(None, &scene.vigil.data_dir(), sql)[0];
     for (what, rows) in [
         (
             "the token",
-            count("SELECT COUNT(*) FROM audit WHERE verb = 'token.created' AND object_id = '2' AND actor = 'token:1:bootstrap'"),
+            count(
+                "SELECT COUNT(*) FROM audit WHERE verb = 'token.created' AND object_id = '2' AND actor = 'token:1:bootstrap'",
+            ),
         ),
-        ("the first token", count("SELECT COUNT(*) FROM audit WHERE verb = 'token.created' AND actor = 'system'")),
+        (
+            "the first token",
+            count("SELECT COUNT(*) FROM audit WHERE verb = 'token.created' AND actor = 'system'"),
+        ),
         (
             "the policy",
-            count("SELECT COUNT(*) FROM audit WHERE verb = 'policy.created' AND object_id = 'p' AND actor = 'token:2:author'"),
+            count(
+                "SELECT COUNT(*) FROM audit WHERE verb = 'policy.created' AND object_id = 'p' AND actor = 'token:2:author'",
+            ),
         ),
         (
             "the cancellation",
@@ -170,7 +179,9 @@ fn changes_are_audited_under_the_tokens_name() {
         ),
         (
             "the revocation",
-            count("SELECT COUNT(*) FROM audit WHERE verb = 'token.revoked' AND object_id = '2' AND actor = 'token:1:bootstrap'"),
+            count(
+                "SELECT COUNT(*) FROM audit WHERE verb = 'token.revoked' AND object_id = '2' AND actor = 'token:1:bootstrap'",
+            ),
         ),
     ] {
         assert_eq!(rows, 1, "{what}");
@@ -202,7 +213,9 @@ fn a_revocation_holds_on_the_other_server_within_a_second() {
     for round in 0..5 {
         let made = first.make(&json!({"name": format!("t-{round}"), "role": "viewer"}));
         let request = with(&text(&made), Request::get("/api/v1/policies"));
-        wait_until(Duration::from_secs(1), "the token on the other server", || second.send(&request).status == 200);
+        wait_until(Duration::from_secs(1), "the token on the other server", || {
+            second.send(&request).status == 200
+        });
         let path = format!("/api/v1/tokens/{}", made["id"]);
         first.send(&first.admin, &Request::new("DELETE", &path)).expect(200);
         let revoked = Instant::now();

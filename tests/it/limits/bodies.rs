@@ -49,13 +49,15 @@ fn compressed_events_are_read() {
     // More than a plain body may have, and less than a decoded one may.
     let large = batch(9_500);
     assert!(large.len() > 8 << 20, "{}", large.len());
-    let plain = Request::new("POST", "/api/v1/ingest").header("Content-Type", "application/json").body(large.clone());
+    let plain =
+        Request::new("POST", "/api/v1/ingest").header("Content-Type", "application/json").body(large.clone());
     vigil.send(&plain).expect(413);
     let taken = vigil.send(&post("/api/v1/ingest", "gzip", gzip(&large))).expect(201).json();
     assert_eq!(taken["accepted"], 9_500);
     // The same key and text, once plain and once not, is the same request.
     let keyed = |request: Request| request.header("Idempotency-Key", "k");
-    let plain = Request::new("POST", "/api/v1/ingest").header("Content-Type", "application/json").body(one.to_vec());
+    let plain =
+        Request::new("POST", "/api/v1/ingest").header("Content-Type", "application/json").body(one.to_vec());
     let first = vigil.send(&keyed(plain)).expect(201).json();
     let second = vigil.send(&keyed(post("/api/v1/ingest", "gzip", gzip(one)))).json();
     assert_eq!(first["metric_id"], second["metric_id"]);
@@ -75,7 +77,13 @@ fn bombs_and_broken_ones_are_refused() {
     for (name, request, status) in [
         ("a bomb", post("/api/v1/ingest", "gzip", bomb.clone()), 413),
         ("a bomb by deflate", post("/api/v1/ingest", "deflate", deflate(&blank(100 << 20))), 413),
-        ("a bomb of chunks", post("/api/v1/ingest", "gzip", Vec::new()).header("Transfer-Encoding", "chunked").body(chunked(&bomb)), 413),
+        (
+            "a bomb of chunks",
+            post("/api/v1/ingest", "gzip", Vec::new())
+                .header("Transfer-Encoding", "chunked")
+                .body(chunked(&bomb)),
+            413,
+        ),
         ("a bomb elsewhere", post("/api/v1/policies", "gzip", gzip(&blank(2 << 20))), 413),
         ("a bomb in a bomb", post("/api/v1/ingest", "gzip", gzip(&bomb)), 422),
         ("cut", post("/api/v1/ingest", "gzip", gzip(&batch(10))[..200].to_vec()), 400),

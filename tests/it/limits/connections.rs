@@ -123,7 +123,8 @@ fn a_client_that_reads_nothing_is_disconnected() {
 fn what_finds_no_room_is_told_to_come_back_and_health_is_not() {
     let config = "[server]\nbody_timeout = \"10s\"\n[limits]\nin_flight = 2\ningest_in_flight = 2\n";
     let vigil = Vigil::start(Options::default().config(config));
-    let id = vigil.post_json("/api/v1/actions", &json!({"target": "web", "action": "restart"}))["action_id"].clone();
+    let id = vigil.post_json("/api/v1/actions", &json!({"target": "web", "action": "restart"}))["action_id"]
+        .clone();
     // Requests whose bodies never come hold the room.
     let hold = |path: &str| {
         let mut stream = connect(&vigil);
@@ -133,10 +134,14 @@ fn what_finds_no_room_is_told_to_come_back_and_health_is_not() {
         stream.write_all(head.as_bytes()).unwrap();
         stream
     };
-    let held: Vec<TcpStream> =
-        ["/api/v1/ingest", "/api/v1/ingest", "/api/v1/policies", "/api/v1/policies"].iter().map(|path| hold(path)).collect();
+    let held: Vec<TcpStream> = ["/api/v1/ingest", "/api/v1/ingest", "/api/v1/policies", "/api/v1/policies"]
+        .iter()
+        .map(|path| hold(path))
+        .collect();
     std::thread::sleep(Duration::from_millis(300));
-    for request in [Request::post("/api/v1/ingest", &json!({"name": "m", "value": 1})), Request::get("/api/v1/policies")] {
+    for request in
+        [Request::post("/api/v1/ingest", &json!({"name": "m", "value": 1})), Request::get("/api/v1/policies")]
+    {
         let begun = Instant::now();
         let answer = vigil.send(&request).expect(429);
         let took = begun.elapsed();

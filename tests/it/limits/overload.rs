@@ -44,7 +44,7 @@ impl Crowd {
         let clients = (0..clients)
             .map(|client| {
                 let (stop, taken, refused) = (Arc::clone(&stop), Arc::clone(&taken), Arc::clone(&refused));
-                thread::spawn(move || run(port, client, &stop, (&taken, &refused)))
+                thread::spawn(move || run(port, client, &stop, (&*taken, &*refused)))
             })
             .collect();
         Self { stop, taken, refused, clients, begun: Instant::now() }
@@ -79,7 +79,8 @@ fn run(port: u16, client: usize, stop: &AtomicBool, (taken, refused): (&Mutex<Ve
         round += 1;
         let reads = client % 8 == 7;
         let metric = json!({"name": "load", "value": round, "tags": {"service": format!("s-{client}-{}", round % 50)}});
-        let request = if reads { Request::get("/api/v1/policies") } else { Request::post("/api/v1/ingest", &metric) };
+        let request =
+            if reads { Request::get("/api/v1/policies") } else { Request::post("/api/v1/ingest", &metric) };
         stream.get_mut().write_all(&request.header("Connection", "keep-alive").bytes()).unwrap();
         let answer = read_response(&mut stream, false).unwrap();
         match answer.status {
@@ -163,7 +164,10 @@ fn three_times_too_much_is_borne() {
     }
     println!(
         "peak {:.0}/s, overload {:.0}/s and {} refused, health {busy:?} then {overloaded:?}, one event {before:?} then {after:?} after {:?}",
-        peak.rate, over.rate, over.refused, begun.elapsed()
+        peak.rate,
+        over.rate,
+        over.refused,
+        begun.elapsed()
     );
     assert!(peak.rate > 50.0, "{}", peak.rate);
     assert!(over.rate >= peak.rate * 0.8, "goodput fell from {:.0}/s to {:.0}/s", peak.rate, over.rate);

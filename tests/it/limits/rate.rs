@@ -92,7 +92,8 @@ fn a_window_ends_and_refusals_are_not_counted() {
     let wait = number(&ask(), "retry-after").unwrap();
     std::thread::sleep(Duration::from_secs(wait));
     assert_eq!([ask().status, ask().status, ask().status, ask().status], [200, 200, 200, 429]);
-    let off = Vigil::start(Options::default().rated().config("[limits.rate]\nenabled = false\nrequests = 1\n"));
+    let off =
+        Vigil::start(Options::default().rated().config("[limits.rate]\nenabled = false\nrequests = 1\n"));
     for _ in 0..20 {
         let answer = off.get("/api/v1/policies");
         assert_eq!((answer.status, left(&answer)), (200, None));
@@ -125,7 +126,8 @@ fn another_address_is_believed_from_a_configured_proxy_only() {
 
 #[test]
 fn a_token_has_its_own_pace() {
-    let config = "[auth]\nmode = \"token\"\n[limits.rate]\nrequests = 1\ntoken_requests = 5\ntoken_burst = 20\n";
+    let config =
+        "[auth]\nmode = \"token\"\n[limits.rate]\nrequests = 1\ntoken_requests = 5\ntoken_burst = 20\n";
     let vigil = Vigil::start(Options::default().rated().config(config));
     let token = std::fs::read_to_string(vigil.data_dir().join("bootstrap-token")).unwrap();
     let ask = |path: &str| {

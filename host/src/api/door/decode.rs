@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use http_body_util::Limited;
 
 use super::super::Problem;
@@ -40,7 +40,8 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
         _ => {}
     }
     let text = "a body is taken as it is, with gzip or with deflate";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).header(header::ACCEPT_ENCODING, "gzip, deflate"))
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
+        .header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")))
 }
 
 /// The body as the handlers read it. As it arrives it has at most `limit` bytes.

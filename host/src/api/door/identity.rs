@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +59,15 @@ impl Principal {
         match self {
             Self::Anonymous => true,
             Self::Token(token) => token.role.may(permission),
+        }
+    }
+
+    /// Whether it may touch some targets only.
+    #[must_use]
+    pub fn is_scoped(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            Self::Token(token) => !token.scope.texts().is_empty(),
         }
     }
 
@@ -227,10 +236,11 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 fn unasked(text: &str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, text).header(header::WWW_AUTHENTICATE, "Bearer")
+    Problem::new(StatusCode::UNAUTHORIZED, text)
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 fn refused(text: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, text)
-        .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+        .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""))
 }

@@ -8,6 +8,7 @@ mod identity;
 mod permission;
 mod rate;
 mod room;
+mod scope;
 mod site;
 
 use std::net::SocketAddr;
@@ -22,14 +23,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use self::decode::Encoding;
-use self::permission::Rule;
 use super::problem::{Carried, Problem, wants_problem_json};
 use super::{Api, Limits};
 use crate::config::{AuthMode, Config};
+use crate::domain::access::Permission;
 
 pub use decode::Undecodable;
 pub use identity::{Principal, Tokens};
-pub use permission::Table;
 pub use rate::Shared as SharedRate;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -94,11 +94,7 @@ impl Door {
 }
 
 /// The door.
-pub(super) async fn guard(
-    State((api, table)): State<(Api, Arc<Table>)>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers()).unwrap_or_else(|| api.clock.id());
     let problem_json = wants_problem_json(request.headers());
@@ -108,7 +104,7 @@ pub(super) async fn guard(
     let template = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let (parts, body) = request.into_parts();
     let mut left = None;
-    let mut response = match admit(&api, &table, (parts, body), (&page, template.as_deref(), &mut left)).await {
+    let mut response = match admit(&api, (parts, body), (&page, template.as_deref(), &mut left)).await {
         // The room is given back when the answer is made, not when it has been read.
         Ok(Admitted::In(request, _held)) => next.run(request).await,
         Ok(Admitted::Answered(response)) => response,
@@ -179,7 +175,6 @@ enum Admitted {
 
 async fn admit(
     api: &Api,
-    table: &Table,
     (mut parts, body): (Parts, Body),
     (page, template, left): (&cors::Page, Option<&str>, &mut Option<rate::Left>),
 ) -> Result<Admitted, Problem> {
@@ -197,18 +192,18 @@ async fn admit(
     if let Some(redirect) = without_slash(&parts) {
         return Ok(Admitted::Answered(redirect));
     }
-    // No such route, or no such method on it: the router says so, and reaches nothing.
+    // No such route: the router says so.
     let Some(template) = template else { return to_fallback(peer, parts, body) };
-    let Some(rule) = table.rule(&parts.method, template) else { return to_fallback(peer, parts, body) };
-    let class = class(rule, template);
+    let permission = permission::needed(&api.permissions, &parts.method, template)?;
+    let class = class(permission, template);
     if peer.reserve && class != Class::Exempt {
         return Err(crowded());
     }
-    let principal = match (rule, door.mode) {
-        (Rule::Needs(_), AuthMode::Token) => door.tokens.authenticate(&parts.headers)?,
-        (Rule::Needs(_), AuthMode::None) | (Rule::Public | Rule::Closed, _) => Principal::Anonymous,
+    let principal = match door.mode {
+        AuthMode::Token if permission != Permission::Public => door.tokens.authenticate(&parts.headers)?,
+        AuthMode::Token | AuthMode::None => Principal::Anonymous,
     };
-    permission::check(rule, &principal)?;
+    permission::check(permission, &principal)?;
     let client = match &principal {
         Principal::Anonymous => rate::Client::at(address),
         Principal::Token(token) => rate::Client::Token(token.id),
@@ -219,6 +214,7 @@ async fn admit(
         Err(none) => Some(none),
     };
     counted.map_err(rate::Left::refusal)?;
+    scope::check(api, &principal, &mut parts).await?;
     let (encoding, sizes) = (decode::encoding(&parts.headers)?, Sizes::of(class, &api.limits));
     let held = door.rooms.enter(class, sizes.expected(&body, encoding)).await?;
     parts.extensions.insert(principal);
@@ -235,7 +231,9 @@ fn to_fallback(peer: Peer, parts: Parts, body: Body) -> Result<Admitted, Problem
 
 fn crowded() -> Problem {
     let text = "there are too many connections; only health, cancel, pause, approve and reject are answered";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(1).header(header::CONNECTION, "close")
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        .retry_after(1)
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 /// 307 to the same path without its last slash.
@@ -250,20 +248,19 @@ fn without_slash(parts: &Parts) -> Option<Response> {
 }
 
 /// What a route counts as.
-fn class(rule: Rule, template: &str) -> Class {
+fn class(permission: Permission, template: &str) -> Class {
     let last = template.rsplit('/').next().unwrap_or_default();
     let stops = matches!(last, "cancel" | "pause" | "approve" | "reject");
-    let first = template.trim_start_matches("/api/v1");
-    match rule {
-        _ if stops || template == "/metrics" => Class::Exempt,
-        Rule::Public => Class::Exempt,
-        Rule::Needs(crate::domain::access::Permission::Ingest) => Class::Ingest,
-        Rule::Needs(_) | Rule::Closed
-            if first.starts_with("/actions") || first.starts_with("/remediator") =>
-        {
-            Class::Actions
-        }
-        Rule::Needs(_) | Rule::Closed => Class::Other,
+    let signs = last == "health" || template.starts_with("/health") || template == "/metrics";
+    let path = template.trim_start_matches("/api/v1");
+    if stops || signs {
+        Class::Exempt
+    } else if permission == Permission::Ingest {
+        Class::Ingest
+    } else if path.starts_with("/actions") || path.starts_with("/remediator") {
+        Class::Actions
+    } else {
+        Class::Other
     }
 }
 

@@ -126,7 +126,11 @@ impl Counts {
             return Err(Left { limit: rate.token_burst, remaining: 0, reset: 1 });
         }
         bucket.tokens -= 1.0;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the burst, a u32")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and the burst, a u32"
+        )]
         let (remaining, reset) = (bucket.tokens as u32, ((burst - bucket.tokens) / speed).ceil() as u64);
         Ok(Left { limit: rate.token_burst, remaining, reset })
     }
@@ -158,7 +162,15 @@ mod tests {
     fn rate() -> Rate {
         let (requests, ingest_requests, actions_requests) = (3, 5, 2);
         let (token_requests, token_burst, period) = (10, 4, Duration::from_secs(60));
-        Rate { enabled: true, requests, ingest_requests, actions_requests, period, token_requests, token_burst }
+        Rate {
+            enabled: true,
+            requests,
+            ingest_requests,
+            actions_requests,
+            period,
+            token_requests,
+            token_burst,
+        }
     }
 
     #[test]
@@ -203,11 +215,16 @@ mod tests {
     fn a_flood_of_addresses_shares_what_is_left() {
         let (counts, rate, start) = (Counts::default(), rate(), Instant::now());
         let taken = (0..u32::try_from(WINDOWS).unwrap() + 100)
-            .filter(|n| counts.count(&rate, (Client::at(Some(IpAddr::V4((*n).into()))), Class::Other, "/"), start).is_ok())
+            .filter(|n| {
+                counts
+                    .count(&rate, (Client::at(Some(IpAddr::V4((*n).into()))), Class::Other, "/"), start)
+                    .is_ok()
+            })
             .count();
         assert_eq!(taken, WINDOWS + 3);
         assert!(counts.windows.lock().unwrap().len() <= WINDOWS + 1);
-        let one_network = |last: u16| Client::at(Some(IpAddr::V6([0x2001, 0xdb8, 0, 1, 0, 0, 0, last].into())));
+        let one_network =
+            |last: u16| Client::at(Some(IpAddr::V6([0x2001, 0xdb8, 0, 1, 0, 0, 0, last].into())));
         assert_eq!(one_network(1), one_network(2));
     }
 }

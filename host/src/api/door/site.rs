@@ -26,8 +26,7 @@ pub(super) fn head(parts: &Parts) -> Result<(), Problem> {
         let text = format!("the path and query have more than {TARGET} bytes");
         return Err(Problem::new(StatusCode::URI_TOO_LONG, text));
     }
-    let bytes: usize =
-        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if parts.headers.len() > HEADERS || bytes > HEAD {
         let text = format!("a request has at most {HEADERS} headers and {HEAD} bytes of them");
         return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text));
@@ -75,7 +74,8 @@ pub(super) fn client(headers: &HeaderMap, peer: Peer, proxies: &[IpNet]) -> Resu
         return match FORWARDING.iter().find(|name| headers.contains_key(**name)) {
             None => Ok(direct),
             Some(name) => {
-                let text = format!("{name} is believed only from a configured proxy (server.trusted_proxies)");
+                let text =
+                    format!("{name} is believed only from a configured proxy (server.trusted_proxies)");
                 Err(Problem::new(StatusCode::FORBIDDEN, text))
             }
         };
