@@ -250,7 +250,7 @@ fn expiry(fields: &mut Fields<'_>, now: Timestamp) -> Option<Timestamp> {
     match at {
         None => fields.fault("datetime_from_date_parsing", "expires_at", "Input should be a valid datetime"),
         Some(at) if at <= now => {
-            fields.fault("value_error", "expires_at", "Value error, this time has passed")
+            fields.fault("value_error", "expires_at", "Value error, this time has passed");
         }
         Some(_) => {}
     }

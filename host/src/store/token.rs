@@ -5,7 +5,7 @@ use serde_json::json;
 use super::ingest::broken;
 use super::record::add_audit;
 use super::sql::statements;
-use super::{Error, Result, Store, Tx, ids, on};
+use super::{Result, Store, Tx, ids, on};
 use crate::domain::Timestamp;
 use crate::domain::access::{Role, Scope};
 use crate::domain::audit::Entry;
@@ -85,7 +85,7 @@ impl Store {
         Ok((all(&mut tx).await?, revision))
     }
 
-    /// Keeps a new token. [`Error::Conflict`]: its name is taken.
+    /// Keeps a new token. [`super::Error::Conflict`]: its name is taken.
     pub async fn add_token(&self, new: &NewToken, actor: &str, now: Timestamp) -> Result<i64> {
         let mut tx = self.begin().await?;
         let id = add(&mut tx, new, actor, now).await?;

@@ -149,4 +149,4 @@ impl http_body::Body for Decoded {
 /// The bytes are not what `Content-Encoding` says.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is not compressed as Content-Encoding says: {0}")]
-pub struct Undecodable(std::io::Error);
+pub(in super::super) struct Undecodable(std::io::Error);

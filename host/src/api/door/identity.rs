@@ -124,6 +124,8 @@ pub struct Tokens {
     store: Store,
     clock: Clock,
     known: ArcSwap<Known>,
+    /// One look at a time: an older one must not replace what a newer one has seen.
+    looking: tokio::sync::Mutex<()>,
     used: Mutex<HashMap<i64, Timestamp>>,
 }
 
@@ -132,11 +134,18 @@ impl Tokens {
     #[must_use]
     pub fn new(store: Store, clock: Clock) -> Self {
         let none = Known { revision: -1, by_hash: HashMap::new(), seen: Instant::now() };
-        Self { store, clock, known: ArcSwap::from_pointee(none), used: Mutex::default() }
+        Self {
+            store,
+            clock,
+            known: ArcSwap::from_pointee(none),
+            looking: Default::default(),
+            used: Mutex::default(),
+        }
     }
 
     /// Reads the tokens again if any has changed.
     pub async fn look(&self) -> store::Result<()> {
+        let _one = self.looking.lock().await;
         let seen = Instant::now();
         let now = self.known.load_full();
         if self.store.token_revision().await? == now.revision {
@@ -177,12 +186,12 @@ impl Tokens {
     }
 
     async fn note(&self) {
-        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
-        if used.is_empty() {
+        let noted = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        if noted.is_empty() {
             return;
         }
-        let uses: Vec<_> = used.into_iter().collect();
-        if let Err(wrong) = self.store.tokens_used(&uses).await {
+        let noted: Vec<_> = noted.into_iter().collect();
+        if let Err(wrong) = self.store.tokens_used(&noted).await {
             tracing::warn!(error = %wrong, "when tokens were used last could not be noted");
         }
     }

@@ -28,7 +28,7 @@ use super::{Api, Limits};
 use crate::config::{AuthMode, Config};
 use crate::domain::access::Permission;
 
-pub use decode::Undecodable;
+pub(super) use decode::Undecodable;
 pub use identity::{Principal, Tokens};
 pub use rate::Shared as SharedRate;
 
@@ -47,7 +47,7 @@ pub struct Peer {
 
 /// What a request counts as where there are limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+enum Class {
     /// Never limited: signs of life, numbers, and what stops things.
     Exempt,
     /// Metrics coming in.
@@ -166,7 +166,6 @@ fn request_id(headers: &HeaderMap) -> Option<String> {
     ((1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.to_owned())
 }
 
-#[expect(clippy::large_enum_variant, reason = "made and taken apart in one place")]
 enum Admitted {
     /// To the handler, with the room it has until it answers.
     In(Request, room::Held),

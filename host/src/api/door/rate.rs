@@ -161,7 +161,7 @@ mod tests {
 
     fn rate() -> Rate {
         let (requests, ingest_requests, actions_requests) = (3, 5, 2);
-        let (token_requests, token_burst, period) = (10, 4, Duration::from_secs(60));
+        let (token_requests, token_burst, period) = (10, 4, Duration::from_mins(1));
         Rate {
             enabled: true,
             requests,

@@ -49,12 +49,10 @@ impl Rooms {
             let memory = Arc::clone(&self.bodies).acquire_many_owned(units).await?;
             Ok::<_, tokio::sync::AcquireError>(Held(vec![place, memory]))
         };
-        match tokio::time::timeout(PATIENCE, enter).await {
-            Ok(Ok(held)) => Ok(held),
-            Ok(Err(_)) | Err(_) => {
-                let text = "too many requests are being worked on; come back in a second";
-                Err(Problem::limited(StatusCode::TOO_MANY_REQUESTS, text, 1))
-            }
+        if let Ok(Ok(held)) = tokio::time::timeout(PATIENCE, enter).await {
+            return Ok(held);
         }
+        let text = "too many requests are being worked on; come back in a second";
+        Err(Problem::limited(StatusCode::TOO_MANY_REQUESTS, text, 1))
     }
 }
