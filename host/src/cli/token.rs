@@ -132,5 +132,7 @@ fn table(list: &Value) -> String {
             time("last_used_at", "never"),
         ]);
     }
-    table.trim_fmt()
+    // Each line begins with the padding of its first cell.
+    let text = table.trim_fmt();
+    text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }

@@ -86,11 +86,12 @@ fn bombs_and_broken_ones_are_refused() {
         ),
         ("a bomb elsewhere", post("/api/v1/policies", "gzip", gzip(&blank(2 << 20))), 413),
         ("a bomb in a bomb", post("/api/v1/ingest", "gzip", gzip(&bomb)), 422),
-        ("cut", post("/api/v1/ingest", "gzip", gzip(&batch(10))[..200].to_vec()), 400),
+        ("cut", post("/api/v1/ingest", "gzip", halved(gzip(&batch(10)))), 400),
         ("no gzip", post("/api/v1/ingest", "gzip", b"{\"name\":\"a\",\"value\":1}".to_vec()), 400),
         ("something behind it", post("/api/v1/ingest", "gzip", [gzip(b"{}"), b"x".repeat(40)].concat()), 400),
         ("a wrong checksum", post("/api/v1/ingest", "gzip", flipped(gzip(&batch(3)))), 400),
-        ("empty", post("/api/v1/ingest", "gzip", Vec::new()), 422),
+        ("empty, which is no gzip", post("/api/v1/ingest", "gzip", Vec::new()), 400),
+        ("nothing, in gzip", post("/api/v1/ingest", "gzip", gzip(b"")), 422),
         ("brotli", post("/api/v1/ingest", "br", b"x".to_vec()), 415),
         ("twice", post("/api/v1/ingest", "gzip, gzip", gzip(&gzip(b"{}"))), 415),
         ("two headers", post("/api/v1/ingest", "gzip", gzip(b"{}")).header("Content-Encoding", "gzip"), 415),
@@ -113,6 +114,11 @@ fn bombs_and_broken_ones_are_refused() {
     assert!(answers.iter().all(|status| [413, 429].contains(status)), "{answers:?}");
     let growth = resident(vigil.pid()).saturating_sub(before);
     assert!(growth < 320 << 20, "it grew by {} MiB", growth >> 20);
+}
+
+fn halved(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len() / 2);
+    bytes
 }
 
 /// Its last byte but six, which is part of the checksum, turned.

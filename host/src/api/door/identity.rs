@@ -138,7 +138,7 @@ impl Tokens {
             store,
             clock,
             known: ArcSwap::from_pointee(none),
-            looking: Default::default(),
+            looking: tokio::sync::Mutex::default(),
             used: Mutex::default(),
         }
     }
