@@ -162,21 +162,26 @@ fn three_times_too_much_is_borne() {
     while after > SHORT.max(before * 3) && begun.elapsed() < Duration::from_secs(10) {
         after = calm(port);
     }
+    // A machine that has become busier meanwhile shows it without any overload, too.
+    let again = Crowd::of(port, CLIENTS, Duration::from_secs(5));
     println!(
-        "peak {:.0}/s, overload {:.0}/s and {} refused, health {busy:?} then {overloaded:?}, one event {before:?} then {after:?} after {:?}",
+        "peak {:.0}/s before and {:.0}/s after, overload {:.0}/s and {} refused, health {busy:?} then {overloaded:?}, one event {before:?} then {after:?} after {:?}",
         peak.rate,
+        again.rate,
         over.rate,
         over.refused,
         begun.elapsed()
     );
-    assert!(peak.rate > 50.0, "{}", peak.rate);
-    assert!(over.rate >= peak.rate * 0.8, "goodput fell from {:.0}/s to {:.0}/s", peak.rate, over.rate);
+    let able = peak.rate.min(again.rate);
+    assert!(able > 50.0, "{able}");
+    assert!(over.rate >= able * 0.8, "goodput fell from {able:.0}/s to {:.0}/s", over.rate);
     assert!(overloaded <= SHORT.max(busy * 3), "health went from {busy:?} to {overloaded:?}");
     assert!(after <= SHORT.max(before * 3), "still {after:?} after 10 s, not {before:?}");
     assert!(over.refused > 0, "nothing was too much");
 
     let stored: HashSet<i64> = ask(None, &vigil.data_dir(), "SELECT id FROM sample").into_iter().collect();
-    let lost = peak.ids.iter().chain(&over.ids).filter(|id| !stored.contains(id)).count();
+    let lost =
+        [&peak.ids, &over.ids, &again.ids].into_iter().flatten().filter(|id| !stored.contains(id)).count();
     assert_eq!(lost, 0, "acknowledged and not in the database");
     let log = vigil.log();
     assert!(!log.contains("panicked"), "{log}");
