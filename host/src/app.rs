@@ -15,8 +15,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::api::policies::files;
-use crate::api::{self, Api, Door, Tokens};
+use crate::api::{Door, Tokens};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
@@ -74,7 +75,7 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
-    api: Api,
+    api: api::Parts,
     arrivals: Arrivals,
     writer: Writer,
     parts: Parts,
@@ -135,7 +136,7 @@ impl App {
         });
         let door = door(&config, &store, &clock).await?;
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
-        let api = Api {
+        let api = api::Parts {
             store: store.clone(),
             ingest,
             queue,

@@ -45,10 +45,13 @@ impl Scene {
             self.target.count()
         );
         assert!(states.get("succeeded").is_some_and(|count| *count > 10), "{states:?}");
+        let read = |sql| ask(self.backend.database.as_ref(), &self.vigil.data_dir(), sql);
+        let (first, last) = (
+            read("SELECT first_id FROM chunk ORDER BY first_id"),
+            read("SELECT last_id FROM chunk ORDER BY first_id"),
+        );
         let stored: HashSet<i64> =
-            ask(self.backend.database.as_ref(), &self.vigil.data_dir(), "SELECT id FROM sample")
-                .into_iter()
-                .collect();
+            first.into_iter().zip(last).flat_map(|(first, last)| first..=last).collect();
         let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id)).collect();
         assert!(lost.is_empty(), "{} acknowledged events are not in the database: {lost:?}", lost.len());
         let distinct: HashSet<_> = acknowledged.iter().collect();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,7 @@ use super::input::{self, Fields, Media};
 use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Tags, Target};
+use crate::domain::event::{Event, Series, Tags, Target};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
@@ -113,7 +113,7 @@ async fn ingest(
     match api.ingest.accept(request).await {
         Ok(answer) => {
             let kind = [(header::CONTENT_TYPE, "application/json")];
-            Ok((StatusCode::CREATED, kind, Bytes::from(answer.as_bytes().to_vec())).into_response())
+            Ok((StatusCode::CREATED, kind, answer).into_response())
         }
         Err(refused) => {
             let problem = Problem::from(refused);
@@ -132,7 +132,7 @@ async fn read(api: &Api, principal: &Principal, headers: &HeaderMap, body: Body)
     let key = key(principal, headers, &bytes)?;
     let now = api.clock.now();
     let lines = matches!(media, Media::Lines);
-    if let Some(read) = fast::read(&bytes, lines, &api.limits, now) {
+    if let Some(read) = fast::read(&bytes, lines, (&api.limits, api.ingest.known()), now) {
         touched(principal, &read.events)?;
         return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
     }
@@ -144,7 +144,7 @@ async fn read(api: &Api, principal: &Principal, headers: &HeaderMap, body: Body)
 
 /// Whether the sender may touch what all of the events are about.
 fn touched(principal: &Principal, events: &[Event]) -> Result<(), Problem> {
-    events.iter().try_for_each(|event| principal.touch_event(event.target.as_ref()))
+    events.iter().try_for_each(|event| principal.touch_event(event.series.target.as_ref()))
 }
 
 fn key(principal: &Principal, headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
@@ -260,10 +260,8 @@ fn event(
     }
     match (name, number) {
         (Some(name), Some(value)) if fields.faults.is_empty() => Ok(Event {
-            name,
+            series: Arc::new(Series::new(name, tags, target)),
             value,
-            tags: Arc::new(tags),
-            target,
             observed_at: observed.unwrap_or(now),
             timed: observed.is_some(),
         }),

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -186,9 +188,12 @@ async fn speak(
         .keep_alive(!peer.reserve)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    // Looked at when it has been woken and not at each step of a request: all connections share its lock.
+    let mut stopped: FuturesUnordered<_> = std::iter::once(stop.cancelled()).collect();
     tokio::select! {
+        biased;
         _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        _ = stopped.next() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

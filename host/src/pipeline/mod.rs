@@ -6,6 +6,7 @@ pub mod answer;
 pub mod decide;
 pub mod execute;
 pub mod ingest;
+pub mod known;
 pub mod sweep;
 pub mod tenure;
 pub mod worker;
