@@ -61,32 +61,39 @@ enum Decoder {
 
 impl Decoder {
     /// What comes out when these bytes go in.
-    fn step(&mut self, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    fn step(&mut self, bytes: &[u8]) -> std::io::Result<Bytes> {
         Ok(match self {
             Self::Gzip(decoder) => {
                 decoder.write_all(bytes)?;
-                std::mem::take(decoder.get_mut())
+                taken(decoder.get_mut())
             }
             Self::Deflate(decoder) => {
                 decoder.write_all(bytes)?;
-                std::mem::take(decoder.get_mut())
+                taken(decoder.get_mut())
             }
         })
     }
 
     /// What was left; an error if the end is missing.
-    fn finish(&mut self) -> std::io::Result<Vec<u8>> {
+    fn finish(&mut self) -> std::io::Result<Bytes> {
         Ok(match self {
             Self::Gzip(decoder) => {
                 decoder.try_finish()?;
-                std::mem::take(decoder.get_mut())
+                taken(decoder.get_mut())
             }
             Self::Deflate(decoder) => {
                 decoder.try_finish()?;
-                std::mem::take(decoder.get_mut())
+                taken(decoder.get_mut())
             }
         })
     }
+}
+
+/// What a decoder has written, in memory of its own size: the decoder's has room for more, and is used again.
+fn taken(out: &mut Vec<u8>) -> Bytes {
+    let bytes = Bytes::copy_from_slice(out);
+    out.clear();
+    bytes
 }
 
 struct Decoded {
@@ -131,8 +138,7 @@ impl http_body::Body for Decoded {
             };
             match out {
                 Ok(out) if out.is_empty() => {}
-                // Without the room the decoder made for more: a waiting body costs what it has.
-                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out.into_boxed_slice().into())))),
+                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out)))),
                 Err(wrong) => {
                     this.ended = true;
                     this.waiting.clear();
