@@ -19,11 +19,12 @@ use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
 use crate::metrics::Metrics;
 use crate::pipeline::execute::Retry;
+use crate::pipeline::remediate::Remediation;
 use crate::pipeline::ingest::{Arrivals, Ingest, Parts as WriterParts, Writer};
 use crate::pipeline::sweep::{self, Pace};
 use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::{self, Parts, Running};
-use crate::plugin::{self, Compiler, Plugins, Setup};
+use crate::plugin::{self, Compiler, Plugins, Remediator, Setup};
 use crate::queue::{self, Queue};
 use crate::store::{self, Limits as Keep, Location, Store};
 
@@ -50,6 +51,9 @@ pub enum Error {
     /// A policy file can't be read.
     #[error("the policies can't be read: {0}")]
     Policies(#[from] files::Error),
+    /// Actions can't be pushed as configured.
+    #[error("remediation.url: {0}")]
+    Remediation(String),
     /// The metrics can't be registered.
     #[error("the metrics can't be made: {0}")]
     Metrics(String),
@@ -124,7 +128,8 @@ impl App {
             max_attempts: i64::from(config.retry.max_attempts),
             policies: Arc::clone(&policies),
         });
-        let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
+        let remediation = remediation(&config, &installation)?;
+        let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running, &remediation));
         let api = Api {
             store: store.clone(),
             ingest,
@@ -135,6 +140,9 @@ impl App {
             clock: clock.clone(),
             policies,
             limits: limits(&config),
+            remediation,
+            warned: api::Warned::default(),
+            node: rustix::system::uname().nodename().to_string_lossy().into(),
             started: Instant::now(),
             ending: CancellationToken::new(),
         };
@@ -223,7 +231,7 @@ fn parts(
     config: &Config,
     clock: &Clock,
     (store, queue, plugins): (&Store, &Queue, &Plugins),
-    (metrics, running): (&Arc<Metrics>, &Running),
+    (metrics, running, remediation): (&Arc<Metrics>, &Running, &Remediation),
 ) -> Parts {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let tenures =
@@ -236,6 +244,7 @@ fn parts(
         clock: clock.clone(),
         tenures: Arc::new(tenures),
         running: running.clone(),
+        remediation: remediation.clone(),
         retry: Retry {
             base: config.retry.base_delay,
             longest: config.retry.max_delay,
@@ -245,6 +254,29 @@ fn parts(
         patience: config.queue.sweep,
         drain: config.server.drain_timeout,
     }
+}
+
+fn remediation(config: &Config, installation: &str) -> Result<Remediation, Error> {
+    let set = &config.remediation;
+    let push = if set.push {
+        let remediator = Remediator::open(&set.url, set.timeout, installation).map_err(Error::Remediation)?;
+        if remediator.is_at(config.server.listen) {
+            return Err(Error::Remediation("it is this server, which does not push to itself".to_owned()));
+        }
+        Some(remediator)
+    } else {
+        None
+    };
+    Ok(Remediation {
+        push,
+        accept: set.accept,
+        idempotent: set.idempotent.clone(),
+        translate: set.translate,
+        task_timeout: set.task_timeout,
+        task_retries: set.task_retries,
+        margin: set.lease_margin,
+        installation: installation.to_owned(),
+    })
 }
 
 fn pace(config: &Config) -> Pace {

@@ -6,6 +6,8 @@ pub mod answer;
 pub mod decide;
 pub mod execute;
 pub mod ingest;
+mod push;
+pub mod remediate;
 pub mod sweep;
 pub mod tenure;
 pub mod worker;

@@ -10,14 +10,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::execute::{self, Retry};
+use super::execute::{self, Retry, Runner};
+use super::push;
+use super::remediate::Remediation;
 use super::tenure::Tenures;
 use crate::clock::Clock;
 use crate::domain::action::Effects;
 use crate::metrics::Metrics;
-use crate::plugin::{Plugins, Route, RouteError};
+use crate::plugin::{Plugins, RouteError};
 use crate::queue::Queue;
-use crate::store::{Dispatch, Lease, Planned, Store, Task};
+use crate::store::{Dispatch, Lease, Moved, Planned, Store, Task};
 
 /// What workers work with.
 #[derive(Clone)]
@@ -36,6 +38,8 @@ pub struct Parts {
     pub tenures: Arc<Tenures>,
     /// What is running here.
     pub running: Running,
+    /// Who carries out what no plugin serves.
+    pub remediation: Remediation,
     /// When a failed attempt is followed by another.
     pub retry: Retry,
     /// Attempts at once.
@@ -107,12 +111,12 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             }
             continue;
         }
-        for (lease, route, permit) in claimed {
+        for (lease, runner, permit) in claimed {
             let handle = parts.running.add(lease.task.id);
             let (parts, draining) = (parts.clone(), Arc::clone(&draining));
             attempts.spawn(async move {
                 let id = lease.task.id;
-                execute::attempt(&parts, lease, route, handle, &draining).await;
+                execute::attempt(&parts, lease, runner, handle, &draining).await;
                 parts.running.remove(id);
                 drop(permit);
             });
@@ -135,7 +139,7 @@ async fn drain(parts: &Parts, mut attempts: JoinSet<()>, draining: &AtomicBool) 
     }
 }
 
-type Claimed = (Lease, Route, OwnedSemaphorePermit);
+type Claimed = (Lease, Runner, OwnedSemaphorePermit);
 
 /// Claims as much as there is room for; waits for room first, so that hints of a busy process go to others.
 async fn claim(parts: &Parts, room: &Arc<Semaphore>) -> Vec<Claimed> {
@@ -148,10 +152,10 @@ async fn claim(parts: &Parts, room: &Arc<Semaphore>) -> Vec<Claimed> {
     while let Ok(permit) = Arc::clone(room).try_acquire_owned() {
         permits.push(permit);
     }
-    let routes: Mutex<HashMap<i64, Route>> = Mutex::default();
-    let plan = |task: &Task| plan(parts, task, &routes);
+    let runners: Mutex<HashMap<i64, Runner>> = Mutex::default();
+    let plan = |task: &Task| plan(parts, task, &runners);
     let claimed = parts.store.claim(&tenure.boot_id, permits.len(), parts.clock.now(), plan).await;
-    let (leases, promoted) = match claimed {
+    let claimed = match claimed {
         Ok(claimed) => claimed,
         Err(wrong) => {
             tracing::warn!(error = %wrong, "nothing could be claimed");
@@ -159,20 +163,25 @@ async fn claim(parts: &Parts, room: &Arc<Semaphore>) -> Vec<Claimed> {
             return Vec::new();
         }
     };
-    parts.queue.announce(&promoted);
-    let mut routes = routes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    leases
+    parts.queue.announce(&claimed.ready);
+    parts.metrics.moved(claimed.moved.iter().map(Moved::words));
+    let mut runners = runners.into_inner().unwrap_or_else(PoisonError::into_inner);
+    claimed
+        .leases
         .into_iter()
         .filter_map(|lease| {
-            let route = routes.remove(&lease.task.id)?;
+            let runner = runners.remove(&lease.task.id)?;
             parts.metrics.queue_operation("dequeue");
             parts.metrics.action(&lease.task.target, &lease.task.kind, "running");
-            Some((lease, route, permits.pop()?))
+            Some((lease, runner, permits.pop()?))
         })
         .collect()
 }
 
-fn plan(parts: &Parts, task: &Task, routes: &Mutex<HashMap<i64, Route>>) -> Planned {
+fn plan(parts: &Parts, task: &Task, runners: &Mutex<HashMap<i64, Runner>>) -> Planned {
+    let keep = |runner: Runner| {
+        runners.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id, runner);
+    };
     match parts.plugins.route(&task.kind, &task.target) {
         Ok(route) => {
             let dispatch = Dispatch {
@@ -180,13 +189,20 @@ fn plan(parts: &Parts, task: &Task, routes: &Mutex<HashMap<i64, Route>>) -> Plan
                 digest: route.digest.clone(),
                 effects: effects(route.effects),
             };
-            routes.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id, route);
+            keep(Runner::Plugin(route));
             Planned::Run(dispatch)
         }
-        Err(wrong) => {
-            parts.metrics.action(&task.target, &task.kind, "failed");
-            Planned::Refuse(refusal(&task.kind, &wrong))
-        }
+        Err(wrong @ RouteError::Ambiguous(_)) => Planned::Refuse(refusal(&task.kind, &wrong)),
+        Err(wrong @ RouteError::NoPlugin) => match &parts.remediation.push {
+            Some(remediator) => {
+                keep(Runner::Push(remediator.clone()));
+                Planned::Run(push::dispatch(task, &parts.remediation.idempotent))
+            }
+            None => Planned::Unserved(format!(
+                "{}; nothing is pushed, and no remediator has asked for work in the last 60 s",
+                refusal(&task.kind, &wrong)
+            )),
+        },
     }
 }
 
@@ -204,7 +220,9 @@ pub fn refusal(kind: &str, wrong: &RouteError) -> String {
     }
 }
 
-fn effects(declared: crate::plugin::Effects) -> Effects {
+/// What a plugin declares, in the words of actions.
+#[must_use]
+pub fn effects(declared: crate::plugin::Effects) -> Effects {
     match declared {
         crate::plugin::Effects::Idempotent => Effects::Idempotent,
         crate::plugin::Effects::Keyed => Effects::Keyed,

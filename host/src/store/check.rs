@@ -5,8 +5,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{Error, Result, Store, on};
 use super::{
-    action, bulk, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep,
-    why,
+    action, bulk, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read, record,
+    report, retention, slot, status, sweep, why,
 };
 
 impl Store {
@@ -17,16 +17,22 @@ impl Store {
             bulk::STATEMENTS,
             claim::STATEMENTS,
             claim::MORE,
+            drift::STATEMENTS,
             finish::STATEMENTS,
             ids::STATEMENTS,
             ingest::STATEMENTS,
+            list::STATEMENTS,
             migrate::STATEMENTS,
             node::STATEMENTS,
             policy::STATEMENTS,
+            pull::STATEMENTS,
+            query::STATEMENTS,
             read::STATEMENTS,
             record::STATEMENTS,
+            report::STATEMENTS,
             retention::STATEMENTS,
             slot::STATEMENTS,
+            status::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,
             why::STATEMENTS,

@@ -9,6 +9,8 @@ use crate::domain::Timestamp;
 statements! { pub(super) STATEMENTS:
     OLD_KEYS = "DELETE FROM idempotency WHERE (scope, key) IN
         (SELECT scope, key FROM idempotency WHERE at < $1 LIMIT 1000)";
+    OLD_REPORTS = "DELETE FROM reported WHERE key IN (SELECT key FROM reported WHERE at < $1 LIMIT 1000)";
+    OLD_PULLERS = "DELETE FROM puller WHERE seen_at < $1";
     // Records are deleted after their samples, which they lead to.
     OLD_SAMPLES = "DELETE FROM sample WHERE id IN (SELECT s.id FROM
         (SELECT first_id, last_id FROM record WHERE at < $1 ORDER BY at LIMIT 100) r
@@ -43,6 +45,8 @@ impl Store {
         let mut gone = 0;
         let steps = [
             (&OLD_KEYS, now.before(limits.keys)),
+            (&OLD_PULLERS, now.before(limits.keys)),
+            (&OLD_REPORTS, now.before(limits.samples)),
             (&OLD_SAMPLES, now.before(limits.samples)),
             (&OLD_RECORDS, now.before(limits.samples)),
         ];
