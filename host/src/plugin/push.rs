@@ -60,7 +60,12 @@ impl Remediator {
         if url.path() == "/" && url.query().is_none() {
             url.set_path("/remediate");
         }
-        let client = Client::builder()
+        let mut builder = Client::builder();
+        if url.scheme() == "http" {
+            // Then no TLS is spoken, and no certificates are looked for.
+            builder = builder.tls_certs_only(Vec::new());
+        }
+        let client = builder
             .user_agent(concat!("vigil/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .retry(retry::never())
