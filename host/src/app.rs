@@ -19,8 +19,8 @@ use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
 use crate::metrics::Metrics;
 use crate::pipeline::execute::Retry;
-use crate::pipeline::remediate::Remediation;
 use crate::pipeline::ingest::{Arrivals, Ingest, Parts as WriterParts, Writer};
+use crate::pipeline::remediate::Remediation;
 use crate::pipeline::sweep::{self, Pace};
 use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::{self, Parts, Running};
@@ -144,6 +144,8 @@ impl App {
             warned: api::Warned::default(),
             node: rustix::system::uname().nodename().to_string_lossy().into(),
             started: Instant::now(),
+            permissions: Arc::default(),
+            document: Arc::from(""),
             ending: CancellationToken::new(),
         };
         Ok(Self { config, clock, store, api, arrivals, writer, parts, _lock: lock })

@@ -14,8 +14,8 @@ use utoipa_axum::routes;
 use super::Api;
 use super::describe::aliased;
 use super::ingest::Part;
-pub(super) use super::params::{Params, absent, id};
 use super::params::Paging;
+pub(super) use super::params::{Params, absent, id};
 use super::problem::{self, Problem};
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, WireStatus};
@@ -95,7 +95,9 @@ fn filter(params: &mut Params) -> Result<ActionFilter, Problem> {
         "" => {}
         word => match Priority::from_word(word) {
             Some(priority) => filter.priority = Some(priority.number()),
-            None => params.fault("value_error", "priority", "Value error, priority is one of low, medium, high"),
+            None => {
+                params.fault("value_error", "priority", "Value error, priority is one of low, medium, high")
+            }
         },
     }
     let mut phases_wanted: Option<Vec<Phase>> = None;

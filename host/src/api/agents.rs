@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Api;
 use super::describe::aliased;
 use super::ingest;
 use super::input::{self, Fields};
 use super::problem::{self, Invalid, Problem};
-use super::Api;
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Tags, Target};
 use crate::pipeline::answer::Answer;
@@ -142,7 +142,12 @@ impl Readings {
                 &[]
             }
             other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
-                self.faults.push(Invalid::new("list_type", loc, "Input should be a valid list", other.clone()));
+                self.faults.push(Invalid::new(
+                    "list_type",
+                    loc,
+                    "Input should be a valid list",
+                    other.clone(),
+                ));
                 &[]
             }
         }
@@ -170,7 +175,9 @@ fn report(value: &Value, api: &Api) -> Result<(Vec<Event>, Vec<String>), Problem
     };
     let metrics = &value["metrics"];
     let at = |section: &str| vec![json!("body"), json!("metrics"), json!(section)];
-    for (section, names) in [("cpu", ["cpu_percent", "cpu_usage"]), ("memory", ["memory_percent", "memory_usage"])] {
+    for (section, names) in
+        [("cpu", ["cpu_percent", "cpu_usage"]), ("memory", ["memory_percent", "memory_usage"])]
+    {
         if let Some(percent) = readings.number(&metrics[section], "usage_percent", &at(section)) {
             names.into_iter().for_each(|name| readings.add(name, percent, &[]));
         }

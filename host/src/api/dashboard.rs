@@ -23,7 +23,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let inside = |tag: &str| {
         let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-        let text = PAGE.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map_or("", |(t, _)| t);
+        let text =
+            PAGE.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map_or("", |(t, _)| t);
         base64::engine::general_purpose::STANDARD.encode(Sha256::digest(text))
     };
     format!(

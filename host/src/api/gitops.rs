@@ -97,7 +97,8 @@ async fn gitopsd(
     let value = object(&api, &headers, sent).await?;
     let resolved = value["event_type"].as_str() == Some("drift_resolved");
     let kind = word(&value["drift_type"], if resolved { "" } else { "unknown" });
-    let known = json!({"reason": kind, "manifest_path": value["manifest_path"], "severity": value["severity"]});
+    let known =
+        json!({"reason": kind, "manifest_path": value["manifest_path"], "severity": value["severity"]});
     let drift = Drifted {
         resource: word(&value["resource"], "unknown"),
         namespace: word(&value["namespace"], "default"),
@@ -136,7 +137,10 @@ fn details(known: Value, said: &Value) -> String {
         Value::Object(members) => all.extend(members.clone()),
         Value::Null => {}
         other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-            all.insert("reason".to_owned(), json!(other.as_str().map_or_else(|| other.to_string(), str::to_owned)));
+            all.insert(
+                "reason".to_owned(),
+                json!(other.as_str().map_or_else(|| other.to_string(), str::to_owned)),
+            );
         }
     }
     let text = Value::Object(all.clone()).to_string();

@@ -291,7 +291,11 @@ impl<'a> Fields<'a> {
         };
         if number < *range.start() {
             let least = range.start();
-            self.fault("greater_than_equal", member, format!("Input should be greater than or equal to {least}"));
+            self.fault(
+                "greater_than_equal",
+                member,
+                format!("Input should be greater than or equal to {least}"),
+            );
             self.last_ctx(json!({"ge": least}));
         } else if number > *range.end() {
             let most = range.end();

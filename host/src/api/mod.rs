@@ -2,14 +2,23 @@
 //! parses at the door, asks the pipeline or the store, and renders.
 
 mod actions;
+mod agents;
+mod dashboard;
+pub mod describe;
+mod docs;
 mod door;
+mod gitops;
 mod health;
 mod incidents;
 mod ingest;
 mod input;
+mod params;
 mod plugins;
 pub mod policies;
 pub mod problem;
+mod query;
+mod remediate;
+mod remediator;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -17,16 +26,21 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
 use crate::engine::PolicySet;
 use crate::metrics::Metrics;
 use crate::pipeline::ingest::Ingest;
+use crate::pipeline::remediate::Remediation;
 use crate::pipeline::worker::Running;
 use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
+pub use agents::Warned;
+pub use describe::{Permission, Permissions};
 pub use problem::Problem;
 
 /// What the handlers work with.
@@ -48,10 +62,20 @@ pub struct Api {
     pub clock: Clock,
     /// The policies in force.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
+    /// How remediators take part.
+    pub remediation: Remediation,
+    /// Hosts whose agents were found to report constants.
+    pub warned: Warned,
+    /// This machine's name.
+    pub node: Arc<str>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
     /// When the server began.
     pub started: Instant,
+    /// Who may call what; filled in by [`router`].
+    pub permissions: Arc<Permissions>,
+    /// The OpenAPI document as text; filled in by [`router`].
+    pub document: Arc<str>,
     /// Set when it is ending.
     pub ending: tokio_util::sync::CancellationToken,
 }
@@ -81,16 +105,38 @@ pub struct Limits {
     pub max_attempts: i64,
 }
 
-/// All routes.
-pub fn router(api: Api) -> Router {
-    let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    Router::new()
+/// All routes as they are described, before anything is served.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(OpenApi::default())
         .merge(ingest::router())
         .merge(policies::router())
+        .merge(agents::router())
+        .merge(gitops::router())
+        .merge(query::router())
         .merge(actions::router())
+        .merge(remediator::router())
+        .merge(remediate::router())
+        .merge(dashboard::router())
         .merge(incidents::router())
         .merge(plugins::router())
         .merge(health::router())
+        .merge(docs::router())
+}
+
+/// The OpenAPI document of everything that is served.
+#[must_use]
+pub fn document() -> OpenApi {
+    describe::complete(routes().into_openapi())
+}
+
+/// What is served.
+pub fn router(mut api: Api) -> Router {
+    let (routes, described) = routes().split_for_parts();
+    let document = describe::complete(described);
+    api.permissions = Arc::new(Permissions::of(&document));
+    api.document = docs::text(&document);
+    let body = DefaultBodyLimit::max(api.limits.ingest_body);
+    routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)

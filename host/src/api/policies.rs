@@ -5,31 +5,32 @@ mod read;
 
 use std::sync::PoisonError;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Api;
 use super::input::{self, Fields};
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
 use crate::engine::Compiled;
 use crate::store::Change;
 
 pub use read::{Draft, Fault, draft};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/policies", get(list).post(create))
-        .route("/api/v1/policies/severity/{severity}", get(by_severity))
-        .route("/api/v1/policies/{policy_name}", get(show).put(update).delete(remove))
-        .route("/api/v1/policies/{policy_name}/enable", put(enable))
-        .route("/api/v1/policies/{policy_name}/disable", put(disable))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(by_severity))
+        .routes(routes!(show, update, remove))
+        .routes(routes!(enable))
+        .routes(routes!(disable))
 }
 
 /// A policy as clients see it.
@@ -79,11 +80,17 @@ fn listing(policies: Vec<Policy>) -> Json<Listed> {
     Json(Listed { ok: true, total: policies.len(), enabled_count, policies: Listing(policies) })
 }
 
+/// Lists the policies.
+#[utoipa::path(get, path = "/api/v1/policies", tag = "policies", security(("token" = ["read"])),
+    responses((status = 200, description = "In the order of registration", body = Value)))]
 async fn list(State(api): State<Api>) -> Result<Json<Listed>, Problem> {
     let (policies, _) = api.store.policies().await?;
     Ok(listing(policies))
 }
 
+/// Lists the policies of one severity.
+#[utoipa::path(get, path = "/api/v1/policies/severity/{severity}", tag = "policies", security(("token" = ["read"])), params(("severity" = String, Path)),
+    responses((status = 200, description = "In the order of registration", body = Value)))]
 async fn by_severity(State(api): State<Api>, Path(severity): Path<String>) -> Result<Json<Listed>, Problem> {
     let Some(severity) = Severity::from_word(&severity) else {
         return Err(Problem::bad("Invalid severity. Must be one of: info, warning, critical"));
@@ -102,6 +109,9 @@ fn absent(name: &str) -> Problem {
     Problem::missing(format!("Policy '{name}' not found"))
 }
 
+/// One policy.
+#[utoipa::path(get, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["read"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "The policy", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
 async fn show(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     Ok(Json(info(&find(&api, &name).await?, &[])))
 }
@@ -114,6 +124,9 @@ async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Probl
     input::parse(&bytes)
 }
 
+/// Makes a policy.
+#[utoipa::path(post, path = "/api/v1/policies", tag = "policies", security(("token" = ["author"])), request_body = Value,
+    responses((status = 201, description = "Made", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
     let value = body(&api, &headers, sent).await?;
     let draft = checked(&api, value).await?;
@@ -155,10 +168,10 @@ fn action_warning(api: &Api, spec: &Spec) -> Result<Option<String>, Problem> {
 /// Whether the plugin that would act takes the parameters; each problem is named with its place.
 pub(super) fn check_params(api: &Api, route: &crate::plugin::Route, params: &Value) -> Result<(), Problem> {
     api.plugins.check_params(route, params).map_err(|problems| {
-        let faults = problems.into_iter().map(|problem| {
+        let faults = problems.into_iter().map(|fault| {
             let mut loc = vec![json!("body"), json!("params")];
-            loc.extend(problem.pointer.split('/').filter(|part| !part.is_empty()).map(|part| json!(part)));
-            super::problem::Invalid::new("value_error", loc, problem.message, params.clone())
+            loc.extend(fault.pointer.split('/').filter(|part| !part.is_empty()).map(|part| json!(part)));
+            problem::Invalid::new("value_error", loc, fault.message, params.clone())
         });
         Problem::invalid(faults.collect())
     })
@@ -170,6 +183,9 @@ struct Replace {
     replace: Option<String>,
 }
 
+/// Changes a policy.
+#[utoipa::path(put, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)), request_body = Value,
+    responses((status = 200, description = "Changed", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn update(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -236,6 +252,9 @@ fn patched(policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), 
     }
 }
 
+/// Removes a policy.
+#[utoipa::path(delete, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "Removed", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
 async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     // A name that no policy can have, such as one with a NUL, never reaches the database.
     find(&api, &name).await?;
@@ -247,10 +266,16 @@ async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json
     Ok(Json(json!({"ok": true, "message": format!("Policy '{name}' deleted")})))
 }
 
+/// Switches a policy on.
+#[utoipa::path(put, path = "/api/v1/policies/{policy_name}/enable", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "Enabled", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
 async fn enable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     switch(&api, &name, true).await
 }
 
+/// Switches a policy off.
+#[utoipa::path(put, path = "/api/v1/policies/{policy_name}/disable", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
+    responses((status = 200, description = "Disabled", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
 async fn disable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     switch(&api, &name, false).await
 }

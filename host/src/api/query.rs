@@ -124,11 +124,8 @@ async fn live(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
     let params = Params::new(query);
     let named = params.word("metric_name").trim().to_owned();
     params.done()?;
-    let names = if named.is_empty() {
-        vec!["cpu_usage".to_owned(), "cpu_percent".to_owned()]
-    } else {
-        vec![named]
-    };
+    let names =
+        if named.is_empty() { vec!["cpu_usage".to_owned(), "cpu_percent".to_owned()] } else { vec![named] };
     let from = Some(api.clock.now().before(LIVE_AGE));
     for name in names {
         let wanted = WantedSamples { name, target: String::new(), from, to: None, limit: LIVE };

@@ -30,7 +30,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(100);
 /// Members that are read.
 const MEMBERS: [&str; 10] = [
-    "action", "target", "severity", "policy_id", "alert_id", "action_id", "request_id", "params", "attempt", "namespace",
+    "action",
+    "target",
+    "severity",
+    "policy_id",
+    "alert_id",
+    "action_id",
+    "request_id",
+    "params",
+    "attempt",
+    "namespace",
 ];
 
 pub(super) fn router() -> OpenApiRouter<Api> {
@@ -102,7 +111,8 @@ struct PushAnswer {
         (status = 502, description = "It failed or was cancelled", body = PushAnswer)))]
 async fn remediate(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
     if !api.remediation.accept {
-        let text = "this server takes no pushed actions; remediation.accept in its configuration switches it on";
+        let text =
+            "this server takes no pushed actions; remediation.accept in its configuration switches it on";
         return Err(Problem::new(StatusCode::FORBIDDEN, text));
     }
     let from = headers.get(INSTALLATION).and_then(|from| from.to_str().ok());

@@ -127,7 +127,11 @@ async fn tasks_for(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<
     let limit = params.int("limit", 1..=50, 10);
     let name = params.word("remediator_id").trim().to_owned();
     if name.chars().count() > NAME || name.chars().any(char::is_control) {
-        params.fault("value_error", "remediator_id", "Value error, a name has at most 255 printable characters");
+        params.fault(
+            "value_error",
+            "remediator_id",
+            "Value error, a name has at most 255 printable characters",
+        );
     }
     params.done()?;
     let owner = owner(&name);
@@ -329,9 +333,8 @@ fn reported<'a>(api: &Api, read: &Read, owner: Option<&'a str>) -> Reported<'a> 
         "partial" => "partial",
         _ => "failed",
     };
-    let error = (!success).then(|| {
-        read.error.clone().unwrap_or_else(|| format!("The remediator reported: {}", read.status))
-    });
+    let error = (!success)
+        .then(|| read.error.clone().unwrap_or_else(|| format!("The remediator reported: {}", read.status)));
     let result = json!({
         "status": read.status, "timestamp": read.timestamp, "resource": read.resource,
         "namespace": read.namespace, "action": read.action, "duration_ms": read.duration,

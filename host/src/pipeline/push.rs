@@ -13,18 +13,17 @@ use crate::plugin::{CallRecord, CallState, Ended, Failure, Outcome, Push, Pushed
 use crate::store::{Dispatch, Lease, Task};
 
 /// Under this name an attempt by a remediator is listed.
-pub const REMEDIATOR: &str = "remediator";
+pub(super) const REMEDIATOR: &str = "remediator";
 
 /// How actions of that kind are pushed.
 #[must_use]
-pub fn dispatch(task: &Task, idempotent: &[String]) -> Dispatch {
-    let effects =
-        if idempotent.contains(&task.kind) { Effects::Idempotent } else { Effects::Unsafe };
+pub(super) fn dispatch(task: &Task, idempotent: &[String]) -> Dispatch {
+    let effects = if idempotent.contains(&task.kind) { Effects::Idempotent } else { Effects::Unsafe };
     Dispatch { plugin: REMEDIATOR.to_owned(), digest: String::new(), effects }
 }
 
 /// Pushes one attempt. The intent is on disk before the request leaves.
-pub async fn run(parts: &Parts, lease: &Lease, remediator: &Remediator, handle: &Handle) -> Report {
+pub(super) async fn run(parts: &Parts, lease: &Lease, remediator: &Remediator, handle: &Handle) -> Report {
     let begun = Instant::now();
     let mut call = CallRecord {
         n: 1,

@@ -71,7 +71,6 @@ impl Remediation {
             _ => (kind.to_owned(), given),
         }
     }
-
 }
 
 #[cfg(test)]

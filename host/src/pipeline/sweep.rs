@@ -69,7 +69,10 @@ async fn lapse(parts: &Parts) -> Result<(), crate::store::Error> {
     let now = parts.clock.now();
     if parts.store.any_lapsed(now).await? {
         let lapsed = parts.store.lapse(now).await?;
-        tracing::warn!(actions = lapsed.moved.len(), "remediators did not report in time; their leases ended");
+        tracing::warn!(
+            actions = lapsed.moved.len(),
+            "remediators did not report in time; their leases ended"
+        );
         parts.metrics.moved(lapsed.moved.iter().map(Moved::words));
         parts.queue.announce(&lapsed.ready);
     }

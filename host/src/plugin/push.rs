@@ -116,7 +116,8 @@ impl Remediator {
                 Err(why) => return Pushed::NotSent(format!("{name}: {why}")),
             };
         }
-        let sent = self.client.post(self.url.clone()).headers(fields).body(push.body.to_string()).send().await;
+        let sent =
+            self.client.post(self.url.clone()).headers(fields).body(push.body.to_string()).send().await;
         match sent {
             Ok(response) => read(response).await,
             Err(wrong) if wrong.is_connect() || wrong.is_builder() => Pushed::NotSent(words(&wrong)),

@@ -187,8 +187,7 @@ impl Store {
         let facts = json!({"from": before.word(), "to": after.word(), "details": change.details});
         add_audit(&mut tx, &Entry::action(change.actor, verb(change.step), id, incident, facts), now).await?;
         tx.commit().await?;
-        let moved =
-            (before.wire() != after.wire()).then(|| Moved::to(&target, &kind, after.wire()));
+        let moved = (before.wire() != after.wire()).then(|| Moved::to(&target, &kind, after.wire()));
         Ok(Cancelled::Done { before, after, ready, moved })
     }
 }
@@ -214,9 +213,11 @@ async fn remembered(tx: &mut Tx, keyed: &Keyed<'_>) -> Result<Option<Making>> {
     let sql = tx.text(&REMEMBERED);
     let row: Option<(String, String)> =
         on!(tx, c => sqlx::query_as(sql).bind(keyed.scope).bind(keyed.key).fetch_optional(c).await?);
-    Ok(row.map(|(hash, answer)| {
-        if hash == keyed.body_hash { Making::Again(answer) } else { Making::KeyReused }
-    }))
+    Ok(row.map(
+        |(hash, answer)| {
+            if hash == keyed.body_hash { Making::Again(answer) } else { Making::KeyReused }
+        },
+    ))
 }
 
 struct Change<'a> {

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::record::add_audit;
 use super::sql::statements;
 use super::{Moved, Result, Store, Tx, on, rows, slot};
-use crate::domain::{Timestamp, WireStatus};
 use crate::domain::action::Effects;
 use crate::domain::audit::Entry;
+use crate::domain::{Timestamp, WireStatus};
 
 statements! { pub(super) STATEMENTS:
     // A ready action is always the head of its slot, so the slots of targets are what workers compete for.
@@ -250,12 +250,7 @@ async fn pulled(tx: &mut Tx, now: Timestamp) -> Result<bool> {
 }
 
 /// Ends a ready action whose event is too old to act on. True: it has ended.
-pub(super) async fn expired(
-    tx: &mut Tx,
-    task: &Task,
-    now: Timestamp,
-    claimed: &mut Claimed,
-) -> Result<bool> {
+pub(super) async fn expired(tx: &mut Tx, task: &Task, now: Timestamp, claimed: &mut Claimed) -> Result<bool> {
     if task.expires_at.is_none_or(|at| at >= now.micros()) {
         return Ok(false);
     }

@@ -5,9 +5,9 @@ mod action;
 mod bulk;
 mod check;
 mod claim;
+mod drift;
 mod finish;
 mod ids;
-mod drift;
 mod ingest;
 mod list;
 mod migrate;
@@ -49,9 +49,9 @@ pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Whic
 pub use report::{Report, Reported};
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow, Moved};
-pub use status::{StatusSet, Wanted};
 use sql::{Dialect, Sql};
-pub use why::Chain;
+pub use status::{StatusSet, Wanted};
+pub use why::{AuditFact, Chain, DecisionFact, EventFact};
 
 /// What can go wrong, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]

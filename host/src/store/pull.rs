@@ -251,6 +251,7 @@ async fn lapse_one(tx: &mut Tx, one: &Lapsed, now: Timestamp, claimed: &mut Clai
     }
     claimed.moved.push(Moved::to(&one.target, &one.kind, phase.wire()));
     let verb = if phase == Phase::Uncertain { "action.uncertain" } else { "action.retry" };
-    let facts = json!({"attempt": one.attempts, "lost_remediator": owner, "effects": effects, "reason": error});
+    let facts =
+        json!({"attempt": one.attempts, "lost_remediator": owner, "effects": effects, "reason": error});
     add_audit(tx, &Entry::action("system", verb, one.id, one.incident_id, facts), now).await
 }

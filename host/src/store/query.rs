@@ -68,8 +68,7 @@ impl Store {
         let begun = Instant::now();
         let mut tx = self.reading().await?;
         let sql = tx.text(&SERIES);
-        let series: Vec<(i64, i64)> =
-            on!(&mut tx, c => sqlx::query_as(sql).bind(&wanted.name).bind(&wanted.target).fetch_all(c).await?);
+        let series: Vec<(i64, i64)> = on!(&mut tx, c => sqlx::query_as(sql).bind(&wanted.name).bind(&wanted.target).fetch_all(c).await?);
         let ids: Vec<i64> = series.iter().map(|(id, _)| *id).collect();
         let list = super::ingest::list_of(&ids);
         let mut partitions: Vec<i64> = series.iter().map(|(_, partition)| *partition).collect();

@@ -5,9 +5,9 @@ use serde_json::json;
 use super::record::add_audit;
 use super::sql::statements;
 use super::{Moved, Result, Store, Tx, on, rows, slot};
+use crate::domain::Timestamp;
 use crate::domain::action::{Phase, WireStatus};
 use crate::domain::audit::Entry;
-use crate::domain::Timestamp;
 
 statements! { pub(super) STATEMENTS:
     LOOK = "SELECT target FROM action WHERE id = $1";

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::record::{add_audit, hand_over};
 use super::sql::statements;
 use super::{Moved, Result, Store, Tx, on, slot};
-use crate::domain::{Timestamp, WireStatus};
 use crate::domain::action::{Effects, MAX_CRASHES, Step};
 use crate::domain::audit::Entry;
+use crate::domain::{Timestamp, WireStatus};
 
 /// How long an uncertain action keeps its target's slot if nobody resolves it.
 const UNCERTAIN_HOLD: Duration = Duration::from_mins(30);
@@ -65,8 +65,7 @@ impl Store {
         ready.extend(slot::fill_empty(&mut tx, now).await?);
         let cut = now.before(UNCERTAIN_HOLD).micros();
         let ended = now.before(hold).micros();
-        let heads: Vec<(i64, String)> =
-            on!(&mut tx, c => sqlx::query_as(left).bind(cut).bind(ended).bind(now.micros()).fetch_all(c).await?);
+        let heads: Vec<(i64, String)> = on!(&mut tx, c => sqlx::query_as(left).bind(cut).bind(ended).bind(now.micros()).fetch_all(c).await?);
         for (id, target) in heads {
             ready.extend(slot::leave(&mut tx, &target, id, now).await?);
         }
@@ -102,8 +101,7 @@ impl Store {
     pub async fn any_lapsed(&self, now: Timestamp) -> Result<bool> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&LEASES_OVER);
-        let (count,): (i64,) =
-            on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_one(c).await?);
+        let (count,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_one(c).await?);
         Ok(count > 0)
     }
 

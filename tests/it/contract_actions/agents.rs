@@ -33,7 +33,11 @@ fn agent(scene: &Scene) {
     assert_eq!(first["metric_ids"][0], first["metric_id"], "{first}");
     assert!(first["warnings"][0].as_str().unwrap().contains("constants"), "said once: {first}");
     let again = post("/ingest/agent/metrics", &report("web-01", at)).expect(201).json();
-    assert_eq!((&again["status"], &again["metric_ids"]), (&json!("duplicate"), &first["metric_ids"]), "a retry");
+    assert_eq!(
+        (&again["status"], &again["metric_ids"]),
+        (&json!("duplicate"), &first["metric_ids"]),
+        "a retry"
+    );
     assert!(again.get("warnings").is_none(), "and not again: {again}");
     let expected = [
         ("cpu_percent", 25.5),
@@ -47,7 +51,11 @@ fn agent(scene: &Scene) {
     ];
     for (name, value) in expected {
         let found = scene.vigil.get_json(&format!("/api/v1/query?metric_name={name}&target=web-01"));
-        assert_eq!((&found["count"], found["metrics"][0]["value"].as_f64()), (&json!(1), Some(value)), "{name}");
+        assert_eq!(
+            (&found["count"], found["metrics"][0]["value"].as_f64()),
+            (&json!(1), Some(value)),
+            "{name}"
+        );
         let tags = &found["metrics"][0]["tags"];
         assert_eq!((&tags["host"], &tags["source"]), (&json!("web-01"), &json!("agent")), "{name}: {tags}");
         assert_eq!(tags["agent_version"], "1.0.0");
@@ -105,15 +113,26 @@ fn queries(scene: &Scene) {
     };
     assert_eq!(values("limit=1000"), (0..40).rev().collect::<Vec<_>>(), "newest first");
     assert_eq!(values("limit=3"), [39, 38, 37]);
-    assert_eq!(values(&format!("start_time={}&end_time={}", base + 5, base + 7)), [7, 6, 5], "both ends inside");
+    assert_eq!(
+        values(&format!("start_time={}&end_time={}", base + 5, base + 7)),
+        [7, 6, 5],
+        "both ends inside"
+    );
     assert_eq!(values("target=q-1").len(), 10);
     assert_eq!(values("target=nobody"), [] as [i64; 0]);
     let nothing = scene.vigil.get_json("/api/v1/query?metric_name=never-sent");
     assert_eq!(nothing, json!({"ok": true, "count": 0, "metrics": []}));
-    for (query, place) in
-        [("", "metric_name"), ("metric_name=", "metric_name"), ("metric_name=x&limit=1001", "limit"), ("metric_name=x&end_time=q", "end_time")]
-    {
-        assert_eq!(faults(&scene.vigil.get(&format!("/api/v1/query?{query}")).expect(422))[0].1, place, "{query}");
+    for (query, place) in [
+        ("", "metric_name"),
+        ("metric_name=", "metric_name"),
+        ("metric_name=x&limit=1001", "limit"),
+        ("metric_name=x&end_time=q", "end_time"),
+    ] {
+        assert_eq!(
+            faults(&scene.vigil.get(&format!("/api/v1/query?{query}")).expect(422))[0].1,
+            place,
+            "{query}"
+        );
     }
     let live = scene.vigil.get_json("/metrics/live?metric_name=depth");
     let live = live["metrics"].as_array().unwrap();
@@ -131,11 +150,14 @@ fn drifts(scene: &Scene) {
     let event = json!({"timestamp": now(), "event_type": "drift_detected", "resource": "Deployment/vigil-api",
         "namespace": "default", "manifest_path": "manifests/x.yaml", "drift_type": "mismatch",
         "details": {"reason": "replicas differ"}, "severity": "medium", "gitops_version": "1.0.0"});
-    let paths =
-        ["/api/v1/actions/gitopsd/events", "/api/v1/ingest/gitopsd/events", "/ingest/gitopsd/events"];
+    let paths = ["/api/v1/actions/gitopsd/events", "/api/v1/ingest/gitopsd/events", "/ingest/gitopsd/events"];
     for path in paths {
         let answer = scene.vigil.post(path, &event).expect(201).json();
-        assert_eq!((&answer["ok"], &answer["status"]), (&json!(true), &json!("recorded")), "{path}: {answer}");
+        assert_eq!(
+            (&answer["ok"], &answer["status"]),
+            (&json!(true), &json!("recorded")),
+            "{path}: {answer}"
+        );
         assert!(answer["message"].is_string() && answer["event_id"].is_string(), "{answer}");
     }
     let listed = scene.vigil.get_json("/drift");
@@ -156,7 +178,10 @@ fn drifts(scene: &Scene) {
     let drift = &listed["actions"][0];
     assert!(drift["status"] == "completed" && drift["completed_at"].is_string(), "{listed}");
 
-    for odd in [json!({}), json!({"resource": 7, "details": "text", "severity": null, "timestamp": "x", "drift_type": []})] {
+    for odd in [
+        json!({}),
+        json!({"resource": 7, "details": "text", "severity": null, "timestamp": "x", "drift_type": []}),
+    ] {
         scene.vigil.post(paths[1], &odd).expect(201);
     }
     for none in [json!([1]), json!("text"), json!(null)] {
@@ -165,11 +190,20 @@ fn drifts(scene: &Scene) {
     let script = json!({"path": "manifests/y.yaml", "metadata": {"manifest_path": "manifests/y.yaml",
         "timestamp": "2026-11-23T16:08:46Z", "resource_kind": "Service", "resource_name": "web", "drift_type": "missing"}});
     let answer = scene.vigil.post("/drift", &script).expect(201).json();
-    assert_eq!((&answer["status"], &answer["manifest"]), (&json!("drift_recorded"), &json!("manifests/y.yaml")));
+    assert_eq!(
+        (&answer["status"], &answer["manifest"]),
+        (&json!("drift_recorded"), &json!("manifests/y.yaml"))
+    );
     let newest = scene.vigil.get_json("/drift")["actions"][0].clone();
     assert_eq!(newest["target"], "Service/web", "{newest}");
     assert_eq!(faults(&scene.vigil.post("/drift", &json!({})).expect(422))[0].1, "path");
-    assert!(scene.vigil.get_json("/drift")["actions"].as_array().unwrap().iter().all(|one| one["details"].is_string()));
+    assert!(
+        scene.vigil.get_json("/drift")["actions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["details"].is_string())
+    );
 }
 
 /// A drift starts an action only where a policy reads it.
@@ -207,8 +241,7 @@ fn agents_on_postgres() {
 /// Nobody invents drifts or actions on a server that hears nothing, however often it looks.
 #[test]
 fn an_idle_server_does_nothing() {
-    let scene =
-        Scene::with(Setting::Small, "", |options| options.env("VIGIL_POLICIES__TICK", "200ms"));
+    let scene = Scene::with(Setting::Small, "", |options| options.env("VIGIL_POLICIES__TICK", "200ms"));
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(scene.total(), 0);
     assert_eq!(scene.vigil.get_json("/drift")["count"], 0);

@@ -34,14 +34,23 @@ fn a_violation_becomes_one_action(setting: Setting) {
     let listed = scene.vigil.get_json("/api/v1/actions");
     assert_eq!((&listed["total"], &listed["actions"][0]["id"]), (&json!(1), &json!(id)), "at once: {listed}");
     let details: Value = serde_json::from_str(
-        scene.vigil.get_json("/api/v1/actions?origin=policy")["actions"][0]["details"].as_str().unwrap_or("null"),
+        scene.vigil.get_json("/api/v1/actions?origin=policy")["actions"][0]["details"]
+            .as_str()
+            .unwrap_or("null"),
     )
     .unwrap_or(Value::Null);
     let done = scene.ended(id);
-    assert_eq!((&done["status"], &done["policy_name"]), (&json!("completed"), &json!("high-cpu-alert")), "{done}");
+    assert_eq!(
+        (&done["status"], &done["policy_name"]),
+        (&json!("completed"), &json!("high-cpu-alert")),
+        "{done}"
+    );
     // Read before it ended, or the plugin's own words stand there already.
     if !details.is_null() {
-        assert_eq!((&details["policy_name"], &details["params"]), (&json!("high-cpu-alert"), &json!({"replicas": 2})));
+        assert_eq!(
+            (&details["policy_name"], &details["params"]),
+            (&json!("high-cpu-alert"), &json!({"replicas": 2}))
+        );
     }
     let body: Value = serde_json::from_slice(&scene.target.calls()[0].body).unwrap();
     assert!(body.to_string().contains("\"replicas\":2") && body.to_string().contains("web-01"), "{body}");
@@ -86,7 +95,10 @@ fn many_actions_at_once_have_ids_of_their_own_and_keep_their_parameters() {
     assert_eq!(scene.ended(scene.make(&body))["status"], "completed");
     let sent: Value = serde_json::from_slice(&scene.target.calls()[0].body).unwrap();
     let sent = sent.to_string();
-    assert!(sent.contains("\"custom\"") && sent.contains("\"notify\":\"ops\"") && sent.contains("[1,2]"), "{sent}");
+    assert!(
+        sent.contains("\"custom\"") && sent.contains("\"notify\":\"ops\"") && sent.contains("[1,2]"),
+        "{sent}"
+    );
 }
 
 /// 22: what made the old project fail with 500.
@@ -98,7 +110,13 @@ fn odd_values(setting: Setting) {
     let result = json!({"task_id": "18446744073709551616", "timestamp": 1, "status": "success", "resource": "a",
         "action": "b", "retry_attempts": null, "duration": null});
     scene.vigil.post("/api/v1/remediator/results", &result).expect(200);
-    for time in ["2026-11-23T17:08:46%2B01:00", "2026-11-23T16:08:46Z", "2026-11-23", "1795450126", "2026-11-23T16:08:46"] {
+    for time in [
+        "2026-11-23T17:08:46%2B01:00",
+        "2026-11-23T16:08:46Z",
+        "2026-11-23",
+        "1795450126",
+        "2026-11-23T16:08:46",
+    ] {
         let path = format!("/api/v1/actions?start_time={time}&end_time=2099-01-01T00:00:00-05:00");
         scene.vigil.get(&path).expect(200);
     }
@@ -138,8 +156,13 @@ fn without_redis_actions_run_all_the_same() {
 fn an_event_without_a_target_starts_nothing() {
     let scene = Scene::new(Setting::Small, ROUTE);
     scene.vigil.post("/api/v1/policies", &readme_policy()).expect(201);
-    let answer = scene.vigil.post("/api/v1/ingest", &json!({"name": "cpu_percent", "value": 95})).expect(201).json();
+    let answer =
+        scene.vigil.post("/api/v1/ingest", &json!({"name": "cpu_percent", "value": 95})).expect(201).json();
     let violation = &answer["violations"][0];
-    assert_eq!((&violation["target"], &violation["decision"]), (&json!("all"), &json!("no_target")), "{answer}");
+    assert_eq!(
+        (&violation["target"], &violation["decision"]),
+        (&json!("all"), &json!("no_target")),
+        "{answer}"
+    );
     assert_eq!((&answer["actions_triggered"], scene.total()), (&json!([]), 0), "{answer}");
 }

@@ -59,7 +59,9 @@ fn filters(scene: &Scene) {
         ("target=node-1", |a| a["target"] == "node-1"),
         ("action=swap-fan", |a| a["action"] == "swap-fan"),
         ("priority=high", |a| a["priority"] == "high"),
-        ("target=node-1&action=swap-fan&status=pending", |a| a["target"] == "node-1" && a["action"] == "swap-fan"),
+        ("target=node-1&action=swap-fan&status=pending", |a| {
+            a["target"] == "node-1" && a["action"] == "swap-fan"
+        }),
         ("state=held&origin=api&target=node-2", |a| a["target"] == "node-2"),
         ("status=running&state=held", |_| false),
         ("policy_name=nobody", |_| false),
@@ -125,8 +127,9 @@ fn incidents(scene: &Scene) {
     let found: Vec<i64> = pages.iter().flat_map(of).collect();
     assert_eq!(found.iter().collect::<HashSet<_>>().len(), 12, "each once: {found:?}");
     assert_eq!((&pages[0]["total"], pages.len()), (&json!(12), 3));
-    let by_page: Vec<i64> =
-        (1..=3).flat_map(|n| of(&scene.vigil.get_json(&format!("/api/v1/incidents?limit=5&page={n}")))).collect();
+    let by_page: Vec<i64> = (1..=3)
+        .flat_map(|n| of(&scene.vigil.get_json(&format!("/api/v1/incidents?limit=5&page={n}"))))
+        .collect();
     assert_eq!(by_page, found, "the same order by page");
     assert_eq!(scene.vigil.get_json("/api/v1/incidents?severity=info")["total"], 0);
     assert_eq!(faults(&scene.vigil.get("/api/v1/incidents?severity=odd").expect(422))[0].1, "severity");

@@ -35,15 +35,21 @@ fn every_change_of_a_status_is_counted_once() {
     scene.target.behave(Behaviour { fail_first: 1, ..Behaviour::default() });
     scene.ended(scene.make(&custom("retried")));
     wait_until(LONG, "the counts", || statuses(&scene, "retried", "custom") == [2, 2, 1, 0, 0]);
-    assert_eq!((number("worker_tasks_total{status=\"completed\"}"), number("worker_tasks_total{status=\"failed\"}")), (2.0, 1.0));
+    assert_eq!(
+        (number("worker_tasks_total{status=\"completed\"}"), number("worker_tasks_total{status=\"failed\"}")),
+        (2.0, 1.0)
+    );
     assert_eq!(number("queue_operations_total{operation=\"enqueue\"}"), 2.0);
     assert_eq!(number("queue_operations_total{operation=\"dequeue\"}"), 3.0, "each retry again");
 
     let id = scene.held("by-hand");
     assert_eq!(statuses(&scene, "by-hand", "reboot-rack"), [1, 0, 0, 0, 0]);
-    for (status, expected) in
-        [("running", [1, 1, 0, 0, 0]), ("failed", [1, 1, 0, 1, 0]), ("failed", [1, 1, 0, 1, 0]), ("pending", [2, 1, 0, 1, 0])]
-    {
+    for (status, expected) in [
+        ("running", [1, 1, 0, 0, 0]),
+        ("failed", [1, 1, 0, 1, 0]),
+        ("failed", [1, 1, 0, 1, 0]),
+        ("pending", [2, 1, 0, 1, 0]),
+    ] {
         scene.set(id, status).expect(200);
         assert_eq!(statuses(&scene, "by-hand", "reboot-rack"), expected, "{status}");
     }
@@ -72,7 +78,9 @@ fn every_change_of_a_status_is_counted_once() {
 fn a_request_counts_once_under_its_template() {
     let scene = Scene::new(Setting::Small, "");
     let count = |method: &str, endpoint: &str, status: u16| {
-        scene.vigil.metric(&format!("requests_total{{endpoint=\"{endpoint}\",method=\"{method}\",status=\"{status}\"}}"))
+        scene.vigil.metric(&format!(
+            "requests_total{{endpoint=\"{endpoint}\",method=\"{method}\",status=\"{status}\"}}"
+        ))
     };
     scene.vigil.get("/api/v1/actions/71").expect(404);
     scene.vigil.get("/actions/72").expect(404);
@@ -105,7 +113,8 @@ fn labels_from_outside_are_bounded() {
     let text = scene.vigil.get("/metrics").expect(200).text();
     let values = |metric: &str, label: &str| -> HashSet<String> {
         let lines = text.lines().filter(|line| line.starts_with(metric));
-        let value = |line: &str| Some(line.split(&format!("{label}=\"")).nth(1)?.split('"').next()?.to_owned());
+        let value =
+            |line: &str| Some(line.split(&format!("{label}=\"")).nth(1)?.split('"').next()?.to_owned());
         lines.filter_map(value).collect()
     };
     let targets = values("actions_total{", "target");
@@ -122,7 +131,9 @@ fn the_age_of_drifts_has_a_histogram() {
     scene.vigil.post("/api/v1/ingest", &event).expect(201);
     let labels = "manifest_type=\"Deployment\",status=\"drifted\"";
     let number = |series: String| scene.vigil.metric(&series);
-    wait_until(LONG, "the count", || number(format!("drift_detection_latency_seconds_count{{{labels}}}")) == 1.0);
+    wait_until(LONG, "the count", || {
+        number(format!("drift_detection_latency_seconds_count{{{labels}}}")) == 1.0
+    });
     assert_eq!(number(format!("drift_detection_latency_seconds_bucket{{{labels},le=\"0.1\"}}")), 0.0);
     assert_eq!(number(format!("drift_detection_latency_seconds_bucket{{{labels},le=\"0.25\"}}")), 1.0);
 }

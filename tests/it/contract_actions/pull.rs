@@ -188,7 +188,11 @@ fn refused(scene: &Scene) {
         (with("details", json!("text")), "dict_type", "details"),
         (with("resource", json!(" ")), "value_error", "resource"),
     ] {
-        assert_eq!(faults(&scene.vigil.post(RESULTS[0], &body).expect(422)), pairs(&[(kind, place)]), "{body}");
+        assert_eq!(
+            faults(&scene.vigil.post(RESULTS[0], &body).expect(422)),
+            pairs(&[(kind, place)]),
+            "{body}"
+        );
     }
     let missing = faults(&scene.vigil.post(RESULTS[2], &json!({})).expect(422));
     let needed = ["task_id", "timestamp", "status", "resource", "action"].map(|name| ("missing", name));
@@ -247,7 +251,8 @@ fn a_lapsed_lease_is_an_unknown_outcome() {
         pull(&scene, "next", 50);
         [twice, queued].iter().all(|id| scene.show(*id)["attempts"].as_i64() >= Some(2))
     });
-    let resolve = Request::post(&format!("{}/resolve", path(once)), &json!({"outcome": "failed", "note": "seen"}));
+    let resolve =
+        Request::post(&format!("{}/resolve", path(once)), &json!({"outcome": "failed", "note": "seen"}));
     scene.vigil.send(&resolve).expect(200);
     assert_eq!(scene.show(once)["state"], "dead");
 }

@@ -56,23 +56,26 @@ fn an_action_is_posted_once_with_everything_that_is_known() {
         answers(&stub, Answer::Text(status, json!({"detail": "no, since so"}).to_string()));
         let failed = scene.ended(scene.make(&queued("web-02")));
         let why = failed["error_message"].as_str().unwrap();
-        assert_eq!((&failed["status"], failed["attempts"].as_i64()), (&json!("failed"), Some(attempts)), "{failed}");
+        assert_eq!(
+            (&failed["status"], failed["attempts"].as_i64()),
+            (&json!("failed"), Some(attempts)),
+            "{failed}"
+        );
         assert!(why.contains(&status.to_string()) && why.contains("no, since so"), "{why}");
         assert_eq!(i64::try_from(stub.count()), Ok(attempts), "{status}");
     }
-    let ids: std::collections::HashSet<_> = stub.calls().iter().map(|call| call.key().map(str::to_owned)).collect();
+    let ids: std::collections::HashSet<_> =
+        stub.calls().iter().map(|call| call.key().map(str::to_owned)).collect();
     assert_eq!(ids.len(), 1, "one request id over all attempts of an action");
 }
 
 #[test]
 fn a_remediator_that_fails_twice_is_asked_three_times_at_1_and_2_seconds() {
     let stub = CountingTarget::start();
-    let more = format!(
-        "[remediation]\npush = true\nurl = \"{}/a/path?of=its\"\n",
-        stub.url()
-    );
-    let scene = Scene::with(Setting::Small, &more, |options| options.env("VIGIL_RETRY__BASE_DELAY", "1s")
-        .env("VIGIL_RETRY__MAX_DELAY", "60s"));
+    let more = format!("[remediation]\npush = true\nurl = \"{}/a/path?of=its\"\n", stub.url());
+    let scene = Scene::with(Setting::Small, &more, |options| {
+        options.env("VIGIL_RETRY__BASE_DELAY", "1s").env("VIGIL_RETRY__MAX_DELAY", "60s")
+    });
     stub.behave(Behaviour { fail_first: 2, fail_status: 502, ..Behaviour::default() });
     let id = scene.make(&queued("web-01"));
     let done = scene.ended(id);
@@ -114,7 +117,8 @@ fn a_cancelled_push_changes_nothing_any_more() {
     stub.behave(Behaviour { delay: Duration::from_secs(2), ..Behaviour::default() });
     let id = scene.make(&queued("web-01"));
     wait_until(LONG, "the post", || stub.count() == 1);
-    let answer = scene.put(&format!("/api/v1/actions/{id}/cancel"), &json!({"reason": "enough"})).expect(200).json();
+    let answer =
+        scene.put(&format!("/api/v1/actions/{id}/cancel"), &json!({"reason": "enough"})).expect(200).json();
     assert_eq!(answer["previous_status"], "running", "{answer}");
     std::thread::sleep(Duration::from_secs(3));
     let shown = scene.show(id);
@@ -161,7 +165,8 @@ fn a_pushed_action_is_carried_out_once_and_waited_for() {
     // Without a request id in the body the header counts.
     let body = json!({"action": "custom", "target": "web-02"});
     let request = || Request::post("/remediate", &body).header("X-Request-ID", "by-header");
-    let ids = [scene.vigil.send(&request()).expect(200).json(), scene.vigil.send(&request()).expect(200).json()];
+    let ids =
+        [scene.vigil.send(&request()).expect(200).json(), scene.vigil.send(&request()).expect(200).json()];
     assert_eq!(ids[0]["action_id"], ids[1]["action_id"]);
 }
 
@@ -183,6 +188,7 @@ fn one_server_pushes_to_another() {
     let there = far.vigil.get_json("/api/v1/actions");
     assert_eq!(there["total"], 1, "{there}");
     assert!(there["actions"][0]["details"].is_string());
-    let failed = near.ended(near.make(&json!({"target": "a", "action": "nobody", "queue_immediately": true})));
+    let failed =
+        near.ended(near.make(&json!({"target": "a", "action": "nobody", "queue_immediately": true})));
     assert!(failed["status"] == "failed", "{failed}");
 }

@@ -8,9 +8,27 @@ use crate::support::Request;
 
 /// Members that every action has.
 const MEMBERS: [&str; 21] = [
-    "id", "target", "action", "status", "details", "error_message", "started_at", "completed_at", "created_at",
-    "running_since", "origin", "policy_name", "incident_id", "priority", "params", "attempts", "max_attempts",
-    "next_attempt_at", "verdict", "simulated", "state",
+    "id",
+    "target",
+    "action",
+    "status",
+    "details",
+    "error_message",
+    "started_at",
+    "completed_at",
+    "created_at",
+    "running_since",
+    "origin",
+    "policy_name",
+    "incident_id",
+    "priority",
+    "params",
+    "attempts",
+    "max_attempts",
+    "next_attempt_at",
+    "verdict",
+    "simulated",
+    "state",
 ];
 
 fn made(scene: &Scene) {
@@ -55,7 +73,10 @@ fn refused(scene: &Scene) {
         (json!({"target": "a".repeat(256), "action": "x"}), &[("string_too_long", "target")]),
         (json!({"target": "a", "action": "x", "status": "queued"}), &[("value_error", "status")]),
         (json!({"target": "a", "action": "x", "priority": "urgent"}), &[("value_error", "priority")]),
-        (json!({"target": "a", "action": "x", "queue_immediately": "maybe"}), &[("bool_parsing", "queue_immediately")]),
+        (
+            json!({"target": "a", "action": "x", "queue_immediately": "maybe"}),
+            &[("bool_parsing", "queue_immediately")],
+        ),
         (json!({"target": "a", "action": "x", "params": [1]}), &[("dict_type", "params")]),
         (json!({"target": "a", "action": "x", "details": {}}), &[("string_type", "details")]),
         (json!([1]), &[("model_attributes_type", "body")]),
@@ -75,7 +96,11 @@ fn keyed(scene: &Scene) {
     };
     let first = scene.vigil.send(&request("k1", "web-01")).expect(201).json();
     let before = scene.total();
-    assert_eq!(scene.vigil.send(&request("k1", "web-01")).expect(201).json(), first, "the first answer again");
+    assert_eq!(
+        scene.vigil.send(&request("k1", "web-01")).expect(201).json(),
+        first,
+        "the first answer again"
+    );
     let answer = scene.vigil.send(&request("k1", "web-02")).expect(422);
     assert_eq!(faults(&answer), pairs(&[("value_error", "Idempotency-Key")]));
     let long = "k".repeat(256);
@@ -83,7 +108,11 @@ fn keyed(scene: &Scene) {
     assert_eq!(scene.total(), before, "one action under one key");
     let ids: Vec<Value> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| scene.vigil.send(&request("k2", "web-03")).expect(201).json()["action_id"].clone()))
+            .map(|_| {
+                scope.spawn(|| {
+                    scene.vigil.send(&request("k2", "web-03")).expect(201).json()["action_id"].clone()
+                })
+            })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -92,7 +121,10 @@ fn keyed(scene: &Scene) {
 }
 
 fn shown(scene: &Scene) {
-    assert_eq!(scene.vigil.get_json("/api/v1/actions/health"), json!({"status": "healthy", "service": "actions"}));
+    assert_eq!(
+        scene.vigil.get_json("/api/v1/actions/health"),
+        json!({"status": "healthy", "service": "actions"})
+    );
     let id = scene.held("web-04");
     assert_eq!(scene.show(id), scene.vigil.get_json(&format!("/actions/{id}")));
     for (path, detail) in [
@@ -139,7 +171,9 @@ fn by_status(scene: &Scene) {
     let total = scene.vigil.get_json("/api/v1/actions?status=cancelled")["total"].clone();
     assert_eq!(answer["total"], total, "the real total");
     assert!(answer["actions"].as_array().unwrap().iter().all(|action| action["status"] == "cancelled"));
-    for path in ["/api/v1/actions/status/queued", "/api/v1/actions?status=queued", "/api/v1/actions?state=nowhere"] {
+    for path in
+        ["/api/v1/actions/status/queued", "/api/v1/actions?status=queued", "/api/v1/actions?state=nowhere"]
+    {
         assert!(scene.vigil.get(path).expect(400).json()["detail"].is_string(), "{path}");
     }
 }
@@ -147,7 +181,8 @@ fn by_status(scene: &Scene) {
 fn queued_and_run(scene: &Scene) {
     let id = scene.make(&json!({"target": "web-06", "action": "custom"}));
     assert_eq!(scene.show(id)["state"], "held", "our workers leave it");
-    let answer = scene.vigil.send(&Request::new("POST", &format!("/api/v1/actions/{id}/queue"))).expect(200).json();
+    let answer =
+        scene.vigil.send(&Request::new("POST", &format!("/api/v1/actions/{id}/queue"))).expect(200).json();
     assert_eq!(answer["status"], "pending", "{answer}");
     assert_eq!(scene.ended(id)["status"], "completed");
     let nobody = json!({"target": "web-06", "action": "nobody-serves-this", "queue_immediately": true});

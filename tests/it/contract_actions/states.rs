@@ -67,7 +67,10 @@ fn members(scene: &Scene) {
         (json!({}), ("missing", "status")),
         (json!({"status": "queued"}), ("value_error", "status")),
         (json!({"status": 1}), ("string_type", "status")),
-        (json!({"status": "failed", "error_message": "x".repeat(1001)}), ("string_too_long", "error_message")),
+        (
+            json!({"status": "failed", "error_message": "x".repeat(1001)}),
+            ("string_too_long", "error_message"),
+        ),
     ] {
         assert_eq!(faults(&scene.put(&path, &body).expect(422)), pairs(&[expected]), "{body}");
     }
@@ -81,7 +84,9 @@ fn under_a_lease(scene: &Scene) {
     let body = json!({"target": "leased", "action": "custom", "queue_immediately": true});
     let id = scene.make(&body);
     let before = scene.target.count();
-    wait_until(LONG, "the call to begin", || scene.target.count() > before || scene.show(id)["status"] == "running");
+    wait_until(LONG, "the call to begin", || {
+        scene.target.count() > before || scene.show(id)["status"] == "running"
+    });
     for status in ["pending", "completed", "failed"] {
         let answer = scene.set(id, status).expect(409).json();
         assert!(answer["detail"].as_str().unwrap().contains("lease"), "{answer}");

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{absent, id};
+use crate::api::Api;
 use crate::api::input::{self, Fields};
 use crate::api::params::unknown;
 use crate::api::problem::{self, Problem};
-use crate::api::Api;
 use crate::domain::action::Step;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{Cancelled, Moved, StatusSet, Wanted};
@@ -273,5 +273,11 @@ pub(super) async fn resolve(
     };
     let done = api.store.resolve_action(id, step, &note, ACTOR, api.clock.now()).await?;
     let (_, after) = changed(&api, &text, done)?;
-    Ok(Json(Stands { ok: true, action_id: id, message: "Action resolved", status: after.wire(), state: after }))
+    Ok(Json(Stands {
+        ok: true,
+        action_id: id,
+        message: "Action resolved",
+        status: after.wire(),
+        state: after,
+    }))
 }

@@ -19,7 +19,15 @@ use crate::store::{Created, Keyed, Making, NewAction};
 
 /// Members that are read.
 const MEMBERS: [&str; 9] = [
-    "target", "action", "action_type", "status", "details", "queue_immediately", "priority", "params", "namespace",
+    "target",
+    "action",
+    "action_type",
+    "status",
+    "details",
+    "queue_immediately",
+    "priority",
+    "params",
+    "namespace",
 ];
 
 /// An action to make. One of `action` and `action_type` is needed.
