@@ -3,6 +3,7 @@
 
 mod actions;
 mod agents;
+mod audit;
 mod dashboard;
 pub mod describe;
 mod docs;
@@ -116,6 +117,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(actions::router())
         .merge(remediator::router())
         .merge(remediate::router())
+        .merge(audit::router())
         .merge(dashboard::router())
         .merge(incidents::router())
         .merge(plugins::router())

@@ -5,7 +5,7 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{Error, Result, Store, on};
 use super::{
-    action, bulk, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read, record,
+    action, audit, bulk, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read, record,
     report, retention, slot, status, sweep, why,
 };
 
@@ -14,6 +14,7 @@ impl Store {
     pub async fn check(&self) -> Result<usize> {
         let lists = [
             action::STATEMENTS,
+            audit::STATEMENTS,
             bulk::STATEMENTS,
             claim::STATEMENTS,
             claim::MORE,

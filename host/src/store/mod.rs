@@ -2,6 +2,7 @@
 //! nobody outside sees a connection, a row or a statement. SQLite and PostgreSQL run the same text.
 
 mod action;
+mod audit;
 mod bulk;
 mod check;
 mod claim;
@@ -35,6 +36,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use action::{Cancelled, Created, Keyed, Making, NewAction};
+pub use audit::{AuditFilter, AuditRow};
 pub use claim::{Claimed, Dispatch, Lease, Planned, Task};
 pub use drift::{DriftRow, Drifted};
 pub use finish::{Ending, Finished};

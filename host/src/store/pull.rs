@@ -201,12 +201,12 @@ async fn lend(
     let phase = super::rows::phase(&word)?;
     match phase {
         Phase::Held | Phase::Ready | Phase::Blocked => {}
-        // Ended by somebody while we looked: the slot, if it was free, is given back.
-        Phase::Succeeded | Phase::Dead | Phase::Cancelled | Phase::Expired => {
+        // Ended by somebody while we looked, or not to be run: the slot, if it was free, is given back.
+        Phase::Succeeded | Phase::Dead | Phase::Cancelled | Phase::Expired | Phase::Approval => {
             claimed.ready.extend(slot::leave(tx, &task.target, task.id, now).await?);
             return Ok(None);
         }
-        Phase::Approval | Phase::Scheduled | Phase::Running | Phase::Uncertain => return Ok(None),
+        Phase::Scheduled | Phase::Running | Phase::Uncertain => return Ok(None),
     }
     let Some(fence) = fence(tx, &task.target, task.id).await? else { return Ok(None) };
     let until = now.after(ask.lease);

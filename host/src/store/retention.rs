@@ -10,6 +10,7 @@ statements! { pub(super) STATEMENTS:
     OLD_KEYS = "DELETE FROM idempotency WHERE (scope, key) IN
         (SELECT scope, key FROM idempotency WHERE at < $1 LIMIT 1000)";
     OLD_REPORTS = "DELETE FROM reported WHERE key IN (SELECT key FROM reported WHERE at < $1 LIMIT 1000)";
+    OLD_DRIFTS = "DELETE FROM drift WHERE id IN (SELECT id FROM drift WHERE resolved_at < $1 LIMIT 1000)";
     OLD_PULLERS = "DELETE FROM puller WHERE seen_at < $1";
     // Records are deleted after their samples, which they lead to.
     OLD_SAMPLES = "DELETE FROM sample WHERE id IN (SELECT s.id FROM
@@ -47,6 +48,7 @@ impl Store {
             (&OLD_KEYS, now.before(limits.keys)),
             (&OLD_PULLERS, now.before(limits.keys)),
             (&OLD_REPORTS, now.before(limits.samples)),
+            (&OLD_DRIFTS, now.before(limits.samples)),
             (&OLD_SAMPLES, now.before(limits.samples)),
             (&OLD_RECORDS, now.before(limits.samples)),
         ];

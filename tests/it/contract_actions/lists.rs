@@ -135,12 +135,35 @@ fn incidents(scene: &Scene) {
     assert_eq!(faults(&scene.vigil.get("/api/v1/incidents?severity=odd").expect(422))[0].1, "severity");
 }
 
+/// Who did what: the trail of one action, by cursor and by filter.
+fn audit(scene: &Scene) {
+    let id = scene.held("audited");
+    scene.set(id, "failed").expect(200);
+    scene.set(id, "pending").expect(200);
+    scene.put(&format!("/api/v1/actions/{id}/cancel"), &json!({"reason": "enough"})).expect(200);
+    let path = format!("/api/v1/audit?limit=3&object=action&object_id={id}");
+    let pages = walk(scene, &path, || {
+        scene.held("made-meanwhile");
+    });
+    let verbs: Vec<&str> = pages
+        .iter()
+        .flat_map(|page| page["entries"].as_array().unwrap())
+        .map(|entry| entry["verb"].as_str().unwrap())
+        .collect();
+    assert_eq!(verbs, ["action.cancelled", "action.status_set", "action.status_set", "action.created"]);
+    let one = scene.vigil.get_json(&format!("/api/v1/audit?verb=action.cancelled&object_id={id}&actor=api"));
+    assert_eq!(one["entries"][0]["facts"]["details"], "Cancelled: enough", "{one}");
+    assert_eq!(scene.vigil.get_json("/api/v1/audit?verb=nothing")["count"], 0);
+    scene.vigil.get("/api/v1/audit?cursor=abc").expect(422);
+}
+
 fn every_list(setting: Setting) {
     let scene = Scene::new(setting, "");
     pages_and_cursors(&scene);
     filters(&scene);
     forged(&scene);
     incidents(&scene);
+    audit(&scene);
 }
 
 #[test]
