@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::worker::effects;
 use crate::domain::action::Effects;
-use crate::plugin::{Plugins, Remediator};
+use crate::plugin::{Plugins, Remediator, Route};
 use crate::store::{Offer, Task};
 
 /// How remediators take part.
@@ -40,11 +40,13 @@ impl Remediation {
     /// Whether a waiting action may be lent: a held one, or one that no plugin here serves.
     #[must_use]
     pub fn offer(&self, plugins: &Plugins, task: &Task) -> Offer {
-        let declared = plugins.route(&task.kind, &task.target).map(|route| effects(route.effects));
-        let ours = declared.is_ok() || (self.push.is_some() && !task.held());
-        if ours && !task.held() {
+        let route = plugins.route(&task.kind, &task.target);
+        // A plugin that lacks a connection serves nothing.
+        let served = route.as_ref().is_ok_and(Route::bound);
+        if !task.held() && (served || self.push.is_some()) {
             return Offer::Keep;
         }
+        let declared = route.map(|route| effects(route.effects));
         // A key means nothing to a remediator, so a keyed kind counts as unsafe with it.
         let known = declared.is_ok_and(|effects| effects == Effects::Idempotent);
         Offer::Lend(if known || self.idempotent.contains(&task.kind) {

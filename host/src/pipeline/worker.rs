@@ -189,8 +189,13 @@ fn plan(parts: &Parts, task: &Task, runners: &Mutex<HashMap<i64, Runner>>) -> Pl
                 digest: route.digest.clone(),
                 effects: effects(route.effects),
             };
+            let bound = route.bound();
+            if let (false, Some(remediator)) = (bound, &parts.remediation.push) {
+                keep(Runner::Push(remediator.clone()));
+                return Planned::Run(push::dispatch(task, &parts.remediation.idempotent));
+            }
             keep(Runner::Plugin(route));
-            Planned::Run(dispatch)
+            if bound { Planned::Run(dispatch) } else { Planned::Spare(dispatch) }
         }
         Err(wrong @ RouteError::Ambiguous(_)) => Planned::Refuse(refusal(&task.kind, &wrong)),
         Err(wrong @ RouteError::NoPlugin) => match &parts.remediation.push {

@@ -5,8 +5,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, bulk, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read, record,
-    report, retention, slot, status, sweep, why,
+    action, audit, bulk, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read,
+    record, report, retention, slot, status, sweep, why,
 };
 
 impl Store {

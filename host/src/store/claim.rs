@@ -94,6 +94,8 @@ pub struct Dispatch {
 pub enum Planned {
     /// Run it so.
     Run(Dispatch),
+    /// Run it so, unless remediators ask for work: its plugin lacks a connection.
+    Spare(Dispatch),
     /// It can't be run, in words.
     Refuse(String),
     /// No worker serves it, in words. It waits as long as remediators ask for work.
@@ -154,14 +156,14 @@ impl Store {
                 continue;
             }
             match plan(&task) {
-                Planned::Run(dispatch) => {
-                    claimed.leases.extend(take(&mut tx, task, owner, dispatch, now).await?);
-                }
                 Planned::Refuse(why) => refuse(&mut tx, &task, &why, now, &mut claimed).await?,
-                Planned::Unserved(_) if pulled(&mut tx, now).await? => {
+                Planned::Unserved(_) | Planned::Spare(_) if pulled(&mut tx, now).await? => {
                     let sql = tx.text(&DEFER);
                     on!(&mut tx, c => sqlx::query(sql).bind(task.id).bind(now.after(DEFERRAL).micros())
                         .execute(c).await?.rows_affected());
+                }
+                Planned::Run(dispatch) | Planned::Spare(dispatch) => {
+                    claimed.leases.extend(take(&mut tx, task, owner, dispatch, now).await?);
                 }
                 Planned::Unserved(why) => refuse(&mut tx, &task, &why, now, &mut claimed).await?,
             }

@@ -158,7 +158,8 @@ fn offers(scene: &Scene) {
     assert_eq!(pull(scene, "o", 50)[0]["id"], behind.to_string(), "the next one, once the first has ended");
     let served = scene.make(&json!({"target": "o-5", "action": "custom", "queue_immediately": true}));
     assert_eq!(scene.ended(served)["status"], "completed", "what a plugin serves is ours");
-    let scaled = json!({"target": "o-6", "action": "scale-up", "params": {"replicas": 4, "increment": 1}});
+    // The supervisor plugin offers it, and has no connection here.
+    let scaled = json!({"target": "o-6", "action": "scale-up", "queue_immediately": true, "params": {"replicas": 4, "increment": 1}});
     scene.make(&scaled);
     let task = &pull(scene, "o", 1)[0];
     let expected = json!({"deployment_name": "o-6", "replicas": 4, "increment": 1});

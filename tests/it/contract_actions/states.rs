@@ -152,7 +152,7 @@ fn a_cancelled_task_is_never_run() {
     let (gone, kept) = (scene.make(&body), scene.make(&body));
     let cancel = Request::new("PUT", &format!("/api/v1/actions/{gone}/cancel"));
     assert_eq!(scene.vigil.send(&cancel).expect(200).json()["previous_status"], "pending");
-    let Scene { mut vigil, target, backend } = scene;
+    let Scene { mut vigil, target, backend: _backend } = scene;
     vigil.set_env("VIGIL_QUEUE__WORKERS", "4");
     vigil.restart();
     let path = format!("/api/v1/actions/{kept}");
