@@ -192,7 +192,8 @@ fn read(api: &Api, headers: &HeaderMap, value: &Value) -> Result<(NewAction, Str
         return Err(Problem::invalid(fields.faults));
     };
     // What we would push on would come back to us by some other way.
-    if api.remediation.push.is_some() && api.plugins.route(&kind, &target).is_err() {
+    let served = api.plugins.route(&kind, &target).is_ok_and(|route| route.bound());
+    if api.remediation.push.is_some() && !served {
         let msg = "Value error, no plugin here serves this action, and what is pushed here is not pushed on";
         fields.fault("value_error", "action", msg);
         return Err(Problem::invalid(fields.faults));
