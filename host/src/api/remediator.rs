@@ -17,7 +17,7 @@ use super::problem::{self, Problem};
 use super::{Api, actions};
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, Timestamp, WireStatus};
-use crate::store::{Ask, Lent, Moved, Report, Reported};
+use crate::store::{Ask, Lent, Moved, NAMELESS, Report, Reported};
 
 /// Longest name of a remediator.
 const NAME: usize = 255;
@@ -49,7 +49,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 /// Under this name leases are held.
 fn owner(remediator: &str) -> String {
-    format!("remediator:{remediator}")
+    format!("{NAMELESS}{remediator}")
 }
 
 /// That this process can carry out actions.

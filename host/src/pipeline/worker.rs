@@ -103,7 +103,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     parts.metrics.worker_active(true);
     while !stop.is_cancelled() {
         while attempts.try_join_next().is_some() {}
-        let claimed = claim(&parts, &room).await;
+        let claimed = claim(&parts, &room, &stop).await;
         if claimed.is_empty() {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -142,8 +142,9 @@ async fn drain(parts: &Parts, mut attempts: JoinSet<()>, draining: &AtomicBool) 
 type Claimed = (Lease, Runner, OwnedSemaphorePermit);
 
 /// Claims as much as there is room for; waits for room first, so that hints of a busy process go to others.
-async fn claim(parts: &Parts, room: &Arc<Semaphore>) -> Vec<Claimed> {
-    let Ok(first) = Arc::clone(room).acquire_owned().await else { return Vec::new() };
+async fn claim(parts: &Parts, room: &Arc<Semaphore>, stop: &CancellationToken) -> Vec<Claimed> {
+    let room_for_one = Arc::clone(room).acquire_owned();
+    let Some(Ok(first)) = stop.run_until_cancelled(room_for_one).await else { return Vec::new() };
     let tenure = parts.tenures.current();
     if !tenure.holds() {
         return Vec::new();

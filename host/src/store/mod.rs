@@ -48,7 +48,7 @@ pub use pull::{Ask, Lent, Offer};
 pub use query::{Found, Wanted as WantedSamples};
 pub use read::{ActionRow, IncidentRow};
 pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
-pub use report::{Report, Reported};
+pub use report::{NAMELESS, Report, Reported};
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow, Moved};
 use sql::{Dialect, Sql};

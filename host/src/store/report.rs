@@ -28,6 +28,9 @@ statements! { pub(super) STATEMENTS:
     UNLEND = "UPDATE action SET lease_until = NULL WHERE id = $1 AND fence = $2";
 }
 
+/// The owner of a lease that a remediator took without saying its name.
+pub const NAMELESS: &str = "remediator:";
+
 /// One result, checked.
 #[derive(Debug)]
 pub struct Reported<'a> {
@@ -101,7 +104,8 @@ impl Store {
         let stands: Stands = on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
         let (word, kind, owner, fence, attempts, until, incident) = stands;
         let phase = rows::phase(&word)?;
-        let its = sent.owner.is_none_or(|by| owner.as_deref() == Some(by))
+        // A lease that was taken without a name belongs to whoever reports on it.
+        let its = sent.owner.is_none_or(|by| [Some(by), Some(NAMELESS)].contains(&owner.as_deref()))
             && sent.attempt.is_none_or(|attempt| attempt == attempts);
         let mut report = Report { id, phase, applied: false, ready: Vec::new(), moved: None };
         let lent = until.is_some() && its;
