@@ -104,6 +104,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut lent = Vec::new();
         for (task, effects) in chosen {
+            slot::lock(&mut tx, &task.target).await?;
             if task.held() || !expired(&mut tx, &task, now, &mut claimed).await? {
                 lent.extend(lend(&mut tx, task, effects, (&ask, now), &mut claimed).await?);
             }
@@ -160,14 +161,17 @@ impl Store {
     /// only where their kind is idempotent. Answers what changed its status.
     pub async fn lapse(&self, now: Timestamp) -> Result<Claimed> {
         let mut claimed = Claimed::default();
-        let mut tx = self.begin().await?;
-        let sql = tx.text(&LAPSED);
-        let lapsed: Vec<Lapsed> =
-            on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_all(c).await?);
+        let lapsed: Vec<Lapsed> = {
+            let mut tx = self.reading().await?;
+            let sql = tx.text(&LAPSED);
+            on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_all(c).await?)
+        };
+        // A transaction each: an incident may not be locked while another's slot is.
         for one in lapsed {
+            let mut tx = self.begin().await?;
             lapse_one(&mut tx, &one, now, &mut claimed).await?;
+            tx.commit().await?;
         }
-        tx.commit().await?;
         Ok(claimed)
     }
 }
