@@ -96,7 +96,8 @@ fn filter(params: &mut Params) -> Result<ActionFilter, Problem> {
         word => match Priority::from_word(word) {
             Some(priority) => filter.priority = Some(priority.number()),
             None => {
-                params.fault("value_error", "priority", "Value error, priority is one of low, medium, high")
+                let msg = "Value error, priority is one of low, medium, high";
+                params.fault("value_error", "priority", msg);
             }
         },
     }

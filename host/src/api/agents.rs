@@ -179,7 +179,9 @@ fn report(value: &Value, api: &Api) -> Result<(Vec<Event>, Vec<String>), Problem
         [("cpu", ["cpu_percent", "cpu_usage"]), ("memory", ["memory_percent", "memory_usage"])]
     {
         if let Some(percent) = readings.number(&metrics[section], "usage_percent", &at(section)) {
-            names.into_iter().for_each(|name| readings.add(name, percent, &[]));
+            for name in names {
+                readings.add(name, percent, &[]);
+            }
         }
     }
     disks(&mut readings, &metrics["disk"], &at("disk"));

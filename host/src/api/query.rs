@@ -122,10 +122,10 @@ struct Live {
         (status = 422, description = "A parameter can't be used", body = problem::Body)))]
 async fn live(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Live>, Problem> {
     let params = Params::new(query);
-    let named = params.word("metric_name").trim().to_owned();
+    let wanted = params.word("metric_name").trim().to_owned();
     params.done()?;
     let names =
-        if named.is_empty() { vec!["cpu_usage".to_owned(), "cpu_percent".to_owned()] } else { vec![named] };
+        if wanted.is_empty() { vec!["cpu_usage".to_owned(), "cpu_percent".to_owned()] } else { vec![wanted] };
     let from = Some(api.clock.now().before(LIVE_AGE));
     for name in names {
         let wanted = WantedSamples { name, target: String::new(), from, to: None, limit: LIVE };

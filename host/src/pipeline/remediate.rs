@@ -79,7 +79,7 @@ impl Remediation {
 mod tests {
     use super::*;
 
-    fn told(translate: bool, kind: &str, params: Value) -> (String, Value) {
+    fn told(translate: bool, kind: &str, params: &Value) -> (String, Value) {
         let remediation = Remediation {
             push: None,
             accept: false,
@@ -91,7 +91,7 @@ mod tests {
             installation: String::new(),
         };
         assert_eq!(remediation.lease(), Duration::from_mins(4));
-        let (kind, params) = remediation.told(kind, "web-01", &params);
+        let (kind, params) = remediation.told(kind, "web-01", params);
         (kind, Value::Object(params))
     }
 
@@ -99,15 +99,15 @@ mod tests {
     fn tasks_are_told_in_the_vocabulary_of_the_go_remediator() {
         for kind in ["restart", "restart-service"] {
             let expected = ("restart_pod".to_owned(), json!({"pod_name": "web-01", "graceful": true}));
-            assert_eq!(told(true, kind, json!({"graceful": true})), expected);
-            assert_eq!(told(false, kind, json!({})), (kind.to_owned(), json!({})));
+            assert_eq!(told(true, kind, &json!({"graceful": true})), expected);
+            assert_eq!(told(false, kind, &json!({})), (kind.to_owned(), json!({})));
         }
         let scaled = ("scale_deployment".to_owned(), json!({"deployment_name": "web-01", "replicas": 3}));
-        assert_eq!(told(true, "scale-up", json!({"replicas": 3})), scaled);
-        assert_eq!(told(true, "scale-up", json!({"increment": 1})).0, "scale-up");
+        assert_eq!(told(true, "scale-up", &json!({"replicas": 3})), scaled);
+        assert_eq!(told(true, "scale-up", &json!({"increment": 1})).0, "scale-up");
         let its_own = ["restart_pod", "scale_deployment", "apply_manifest", "cordon_node", "execute_command"];
         for kind in its_own.into_iter().chain(["drain-pod", "custom", "anything"]) {
-            assert_eq!(told(true, kind, json!({"a": 1})), (kind.to_owned(), json!({"a": 1})));
+            assert_eq!(told(true, kind, &json!({"a": 1})), (kind.to_owned(), json!({"a": 1})));
         }
     }
 }

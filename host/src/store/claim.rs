@@ -156,7 +156,6 @@ impl Store {
                 continue;
             }
             match plan(&task) {
-                Planned::Refuse(why) => refuse(&mut tx, &task, &why, now, &mut claimed).await?,
                 Planned::Unserved(_) | Planned::Spare(_) if pulled(&mut tx, now).await? => {
                     let sql = tx.text(&DEFER);
                     on!(&mut tx, c => sqlx::query(sql).bind(task.id).bind(now.after(DEFERRAL).micros())
@@ -165,7 +164,9 @@ impl Store {
                 Planned::Run(dispatch) | Planned::Spare(dispatch) => {
                     claimed.leases.extend(take(&mut tx, task, owner, dispatch, now).await?);
                 }
-                Planned::Unserved(why) => refuse(&mut tx, &task, &why, now, &mut claimed).await?,
+                Planned::Unserved(why) | Planned::Refuse(why) => {
+                    refuse(&mut tx, &task, &why, now, &mut claimed).await?
+                }
             }
         }
         tx.commit().await?;
