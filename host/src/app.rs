@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::api::policies::files;
-use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
@@ -72,7 +72,7 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
-    api: Api,
+    api: api::Parts,
     arrivals: Arrivals,
     writer: Writer,
     parts: Parts,
@@ -130,7 +130,7 @@ impl App {
         });
         let remediation = remediation(&config, &installation)?;
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running, &remediation));
-        let api = Api {
+        let api = api::Parts {
             store: store.clone(),
             ingest,
             queue,

@@ -18,7 +18,7 @@ use super::ingest;
 use super::input::{self, Fields};
 use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Tags, Target};
+use crate::domain::event::{Event, Series, Tags, Target};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::Request;
 
@@ -110,11 +110,10 @@ impl Readings {
     fn add(&mut self, name: &str, value: f64, more: &[(&str, &str)]) {
         let mut tags = self.tags.clone();
         tags.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let series = Series::new(name.to_owned(), tags, self.target.clone());
         self.events.push(Event {
-            name: name.to_owned(),
+            series: Arc::new(series),
             value,
-            tags: Arc::new(tags),
-            target: self.target.clone(),
             observed_at: self.observed_at,
             timed: self.timed,
         });

@@ -9,8 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::Config;
 
-use super::problem::{self, Problem};
 use super::Api;
+use super::problem::{self, Problem};
 
 /// The page's own scripts and styles, and nothing from elsewhere.
 const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \

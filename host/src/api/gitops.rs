@@ -18,7 +18,7 @@ use super::input::{self, Fields};
 use super::problem::{self, Problem};
 use super::{Api, ingest};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Tags, Target, normal_name};
+use crate::domain::event::{Event, Series, Tags, Target, normal_name};
 use crate::pipeline::ingest::Request;
 use crate::store::{DriftRow, Drifted};
 
@@ -163,11 +163,10 @@ async fn store(api: &Api, mut drift: Drifted, at: Option<Timestamp>) -> Result<S
     .collect();
     tags.insert("source".to_owned(), "gitopsd".to_owned());
     let namespace = Some(drift.namespace.clone());
+    let target = Target { name: drift.resource.clone(), kind: "target".to_owned(), namespace };
     let event = Event {
-        name: "drift_detected".to_owned(),
+        series: Arc::new(Series::new("drift_detected".to_owned(), tags, Some(target))),
         value: if drift.resolved { 0.0 } else { 1.0 },
-        tags: Arc::new(tags),
-        target: Some(Target { name: drift.resource.clone(), kind: "target".to_owned(), namespace }),
         observed_at: observed.unwrap_or(now),
         timed: observed.is_some(),
     };

@@ -44,9 +44,20 @@ pub use agents::Warned;
 pub use describe::{Permission, Permissions};
 pub use problem::Problem;
 
-/// What the handlers work with.
+/// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Parts>);
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of the program that handlers ask.
+pub struct Parts {
     /// Where things are kept.
     pub store: Store,
     /// The door to the writer.
@@ -132,11 +143,12 @@ pub fn document() -> OpenApi {
 }
 
 /// What is served.
-pub fn router(mut api: Api) -> Router {
+pub fn router(mut parts: Parts) -> Router {
     let (routes, described) = routes().split_for_parts();
     let document = describe::complete(described);
-    api.permissions = Arc::new(Permissions::of(&document));
-    api.document = docs::text(&document);
+    parts.permissions = Arc::new(Permissions::of(&document));
+    parts.document = docs::text(&document);
+    let api = Api(Arc::new(parts));
     let body = DefaultBodyLimit::max(api.limits.ingest_body);
     routes
         .fallback(problem::not_found)

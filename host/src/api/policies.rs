@@ -5,11 +5,11 @@ mod read;
 
 use std::sync::PoisonError;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;

@@ -12,8 +12,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::known::Known;
 pub use super::writer::{Parts, Writer};
 use crate::domain::Event;
 
@@ -64,7 +66,7 @@ pub enum Refused {
 }
 
 /// The answer's body, as it was or will be stored.
-pub type Reply = Result<Arc<str>, Refused>;
+pub type Reply = Result<Bytes, Refused>;
 
 pub(super) struct Waiting {
     pub(super) request: Request,
@@ -77,6 +79,7 @@ pub(super) struct Waiting {
 pub struct Ingest {
     send: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    known: Arc<Known>,
 }
 
 impl std::fmt::Debug for Waiting {
@@ -90,7 +93,13 @@ impl Ingest {
     #[must_use]
     pub fn new() -> (Self, Arrivals) {
         let (send, receive) = mpsc::channel(REQUESTS);
-        (Self { send, room: Arc::new(Semaphore::new(EVENTS)) }, Arrivals(receive))
+        (Self { send, room: Arc::new(Semaphore::new(EVENTS)), known: Arc::default() }, Arrivals(receive))
+    }
+
+    /// The series that have been sent before.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Hands a request to the writer and waits until it is on disk.
@@ -114,6 +123,8 @@ pub struct Arrivals(mpsc::Receiver<Waiting>);
 const BATCH: usize = 10_000;
 /// Requests of one transaction.
 const BATCH_REQUESTS: usize = 1_000;
+/// How often the other tasks are let through before a batch is closed.
+const ROUNDS: usize = 4;
 
 impl Arrivals {
     /// Waits for a request and takes along what has arrived with it. No timer: while one batch commits the
@@ -121,14 +132,32 @@ impl Arrivals {
     pub(super) async fn drain(&mut self) -> Vec<Waiting> {
         let mut batch = Vec::new();
         let Some(first) = self.0.recv().await else { return batch };
-        let mut events = first.request.events.len();
         batch.push(first);
+        self.take_along(&mut batch);
+        batch
+    }
+
+    /// Takes along those that are about to arrive: when a batch has been answered, its clients send again at
+    /// nearly the same time, and the first of them would else pay for a commit of its own while all others
+    /// wait for it. Nothing is waited for but tasks that are ready to run.
+    pub(super) async fn gather(&mut self, batch: &mut Vec<Waiting>) {
+        for _ in 0..ROUNDS {
+            let before = batch.len();
+            tokio::task::yield_now().await;
+            self.take_along(batch);
+            if batch.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn take_along(&mut self, batch: &mut Vec<Waiting>) {
+        let mut events: usize = batch.iter().map(|waiting| waiting.request.events.len()).sum();
         while events < BATCH && batch.len() < BATCH_REQUESTS {
             let Ok(next) = self.0.try_recv() else { break };
             events += next.request.events.len();
             batch.push(next);
         }
-        batch
     }
 
     /// Lets nobody in any more; what has arrived is still drained.

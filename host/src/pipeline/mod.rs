@@ -6,6 +6,7 @@ pub mod answer;
 pub mod decide;
 pub mod execute;
 pub mod ingest;
+pub mod known;
 mod push;
 pub mod remediate;
 pub mod sweep;

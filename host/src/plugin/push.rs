@@ -60,6 +60,7 @@ impl Remediator {
         if url.path() == "/" && url.query().is_none() {
             url.set_path("/remediate");
         }
+        super::connections::tls_ready();
         let mut builder = Client::builder();
         if url.scheme() == "http" {
             // Then no TLS is spoken, and no certificates are looked for.

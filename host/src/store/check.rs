@@ -3,10 +3,11 @@
 
 use sqlx::{Executor as _, SqlSafeStr as _};
 
+use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, bulk, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read,
-    record, report, retention, slot, status, sweep, why,
+    action, audit, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read, record,
+    report, retention, samples, slot, status, sweep, why,
 };
 
 impl Store {
@@ -15,7 +16,6 @@ impl Store {
         let lists = [
             action::STATEMENTS,
             audit::STATEMENTS,
-            bulk::STATEMENTS,
             claim::STATEMENTS,
             claim::MORE,
             drift::STATEMENTS,
@@ -32,6 +32,7 @@ impl Store {
             record::STATEMENTS,
             report::STATEMENTS,
             retention::STATEMENTS,
+            samples::STATEMENTS,
             slot::STATEMENTS,
             status::STATEMENTS,
             sweep::STATEMENTS,
@@ -39,8 +40,12 @@ impl Store {
             why::STATEMENTS,
         ];
         let mut tx = self.begin().await?;
+        let own = match tx.dialect() {
+            Dialect::Sqlite => samples::SQLITE,
+            Dialect::Postgres => samples::POSTGRES,
+        };
         let mut count = 0;
-        for (name, statement) in lists.into_iter().flatten() {
+        for (name, statement) in lists.into_iter().flatten().chain(own) {
             let text = statement.get(tx.dialect());
             let prepared = on!(&mut tx, c => c.prepare(text.into_sql_str()).await.map(|_| ()));
             prepared

@@ -1,32 +1,26 @@
 //! Stored samples of a metric, newest first.
 //!
-//! Samples have no index by series or time: they are reached through the records of a partition, which lie in
-//! the order of acceptance. Nothing is observed later than a minute after it is accepted, so that the search may
-//! stop once everything further back is older than what was found.
+//! Samples lie in chunks in the order of acceptance, without an index by series or time. Nothing is observed later
+//! than a minute after it is accepted, so that the search may stop once everything further back is older than what
+//! was found.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::sql::statements;
-use super::{Result, Store, Tx, on, rows};
+use super::{Result, Store, chunk, on, rows};
 use crate::domain::Timestamp;
 
-/// Records looked at in one read.
-const PAGE: i64 = 128;
 /// The longest that a search goes on; what was found until then is answered.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// An event's time is at most so much after its acceptance.
-const AHEAD: Duration = Duration::from_mins(1);
+/// An event's time is at most a minute after its acceptance, and the clocks of two nodes at most another apart.
+const AHEAD: Duration = Duration::from_mins(2);
 
 statements! { pub(super) STATEMENTS:
-    SERIES = "SELECT id, partition_id FROM series WHERE name = $1 AND (target = $2 OR $2 = '')";
-    RECORDS = "SELECT MIN(seq), MIN(at) FROM (SELECT seq, at FROM record
-        WHERE partition_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3) r";
-    SAMPLES = "SELECT s.id, s.observed_at, s.value, se.name, se.target, se.tags
-        FROM record r JOIN sample s ON s.id BETWEEN r.first_id AND r.last_id JOIN series se ON se.id = s.series_id
-        WHERE s.series_id IN {ids} AND r.partition_id = $2 AND r.seq >= $3 AND r.seq < $4
-        AND s.observed_at >= $5 AND s.observed_at <= $6";
+    SERIES = "SELECT id, name, target, tags FROM series WHERE name = $1 AND (target = $2 OR $2 = '')";
+    CHUNKS = "SELECT n, at, first_id, data FROM chunk WHERE n < $1 ORDER BY n DESC LIMIT 64";
 }
 
 /// Which samples.
@@ -67,59 +61,80 @@ impl Store {
     pub async fn samples(&self, wanted: &Wanted) -> Result<(Vec<Found>, bool)> {
         let begun = Instant::now();
         let mut tx = self.reading().await?;
-        let sql = tx.text(&SERIES);
-        let series: Vec<(i64, i64)> = on!(&mut tx, c => sqlx::query_as(sql).bind(&wanted.name).bind(&wanted.target).fetch_all(c).await?);
-        let ids: Vec<i64> = series.iter().map(|(id, _)| *id).collect();
-        let list = super::ingest::list_of(&ids);
-        let mut partitions: Vec<i64> = series.iter().map(|(_, partition)| *partition).collect();
-        partitions.sort_unstable();
-        partitions.dedup();
-        let (mut found, mut whole) = (Vec::new(), true);
-        for partition in partitions {
-            whole &= search(&mut tx, (partition, &list), wanted, begun, &mut found).await?;
+        let (by_name, chunks) = (tx.text(&SERIES), tx.text(&CHUNKS));
+        let series: Vec<(i64, String, String, String)> = on!(&mut tx, c => sqlx::query_as(by_name)
+            .bind(&wanted.name).bind(&wanted.target).fetch_all(c).await?);
+        let mut search = Search::new(wanted, series);
+        let mut below = i64::MAX;
+        while !search.series.is_empty() {
+            let page: Vec<(i64, i64, i64, Vec<u8>)> =
+                on!(&mut tx, c => sqlx::query_as(chunks).bind(below).fetch_all(c).await?);
+            let Some((last, at, _, _)) = page.last() else { break };
+            (below, search.reached) = (*last, *at);
+            for (_, at, first, data) in &page {
+                search.chunk(*first, *at, data)?;
+            }
+            if search.done() {
+                break;
+            }
+            if begun.elapsed() > PATIENCE {
+                return Ok((search.found(), false));
+            }
         }
-        Ok((found, whole))
+        Ok((search.found(), true))
     }
 }
 
-/// Adds what one partition has to `found`, which keeps the newest in order. False: given up.
-async fn search(
-    tx: &mut Tx,
-    (partition, series): (i64, &str),
-    wanted: &Wanted,
-    begun: Instant,
-    found: &mut Vec<Found>,
-) -> Result<bool> {
-    let (records, samples) = (tx.text(&RECORDS), tx.text(&SAMPLES));
-    let (from, to) =
-        (wanted.from.map_or(i64::MIN, Timestamp::micros), wanted.to.map_or(i64::MAX, Timestamp::micros));
-    let mut before = i64::MAX;
-    loop {
-        let (first, at): (Option<i64>, Option<i64>) = on!(&mut *tx, c => sqlx::query_as(records).bind(partition)
-            .bind(before).bind(PAGE).fetch_one(c).await?);
-        let (Some(first), Some(at)) = (first, at) else { return Ok(true) };
-        let page: Vec<(i64, i64, f64, String, String, String)> = on!(&mut *tx, c => sqlx::query_as(samples)
-            .bind(series).bind(partition).bind(first).bind(before).bind(from).bind(to).fetch_all(c).await?);
-        found.extend(page.into_iter().map(|(id, observed_at, value, name, target, tags)| Found {
-            id,
-            observed_at: Timestamp::from_micros(observed_at),
-            value,
-            name,
-            target,
-            tags: rows::json(&tags),
-        }));
-        found.sort_by_key(|sample| std::cmp::Reverse((sample.observed_at, sample.id)));
-        found.truncate(wanted.limit);
-        // What lies further back was accepted before `at`.
-        let latest = Timestamp::from_micros(at).after(AHEAD).micros();
-        let enough = found.len() == wanted.limit
-            && found.last().is_some_and(|last| last.observed_at.micros() >= latest);
-        if enough || latest < from {
-            return Ok(true);
+/// A search on its way back in time.
+struct Search {
+    series: HashMap<i64, (String, String, String)>,
+    from: i64,
+    to: i64,
+    limit: usize,
+    /// When the last chunk looked at was accepted.
+    reached: i64,
+    /// Time of observation, id, series and value of the newest so far.
+    newest: Vec<(i64, i64, i64, f64)>,
+}
+
+impl Search {
+    fn new(wanted: &Wanted, series: Vec<(i64, String, String, String)>) -> Self {
+        Self {
+            series: series.into_iter().map(|(id, name, target, tags)| (id, (name, target, tags))).collect(),
+            from: wanted.from.map_or(i64::MIN, Timestamp::micros),
+            to: wanted.to.map_or(i64::MAX, Timestamp::micros),
+            limit: wanted.limit,
+            reached: i64::MAX,
+            newest: Vec::new(),
         }
-        if begun.elapsed() > PATIENCE {
-            return Ok(false);
-        }
-        before = first;
+    }
+
+    fn chunk(&mut self, first: i64, at: i64, data: &[u8]) -> Result<()> {
+        let Self { series, from, to, newest, .. } = self;
+        chunk::decode(first, at, data, |_, sample| {
+            let observed = sample.observed_at.micros();
+            if (*from..=*to).contains(&observed) && series.contains_key(&sample.series_id) {
+                newest.push((observed, sample.id, sample.series_id, sample.value));
+            }
+        })?;
+        newest.sort_unstable_by_key(|(at, id, _, _)| std::cmp::Reverse((*at, *id)));
+        newest.truncate(self.limit);
+        Ok(())
+    }
+
+    /// Whether nothing further back can be newer than what was found.
+    fn done(&self) -> bool {
+        let latest = Timestamp::from_micros(self.reached).after(AHEAD).micros();
+        let full = self.newest.len() == self.limit;
+        latest < self.from || (full && self.newest.last().is_some_and(|(at, ..)| *at >= latest))
+    }
+
+    fn found(self) -> Vec<Found> {
+        let found = self.newest.into_iter().filter_map(|(at, id, series, value)| {
+            let (name, target, tags) = self.series.get(&series)?.clone();
+            let observed_at = Timestamp::from_micros(at);
+            Some(Found { id, observed_at, value, name, target, tags: rows::json(&tags) })
+        });
+        found.collect()
     }
 }

@@ -91,7 +91,7 @@ impl Writer {
             );
         }
         tx.record(&mut plan).await?;
-        self.count(&findings);
+        self.count(findings);
         Ok(plan)
     }
 
