@@ -18,6 +18,8 @@ use crate::domain::{Phase, Timestamp, WireStatus};
 const PAGE: usize = 200;
 /// Reads per request: what lies further back is reached once others are done.
 const PAGES: usize = 25;
+/// Times that a request chooses again where others were quicker.
+const ROUNDS: usize = 5;
 /// A remediator's sign of life is written down at most this often.
 const SEEN_EVERY: Duration = Duration::from_secs(5);
 
@@ -93,27 +95,45 @@ impl Store {
         now: Timestamp,
         offer: impl Fn(&Task) -> Offer + Send + Sync,
     ) -> Result<(Vec<Lent>, Claimed)> {
-        let mut chosen = self.waiting(ask.limit, &offer).await?;
-        let seen = self.seen_at(ask.owner).await?;
-        let mut claimed = Claimed::default();
-        if chosen.is_empty() && seen.is_some_and(|at| at > now.before(SEEN_EVERY).micros()) {
-            return Ok((Vec::new(), claimed));
+        let (mut lent, mut claimed) = (Vec::new(), Claimed::default());
+        // Others ask at the same time and choose the same: what they were quicker to take is made up for.
+        for round in 0..ROUNDS {
+            let chosen = self.waiting(ask.limit - lent.len(), &offer).await?;
+            if chosen.is_empty() && (round > 0 || self.seen_lately(ask.owner, now).await?) {
+                break;
+            }
+            let wanted = lent.len() + chosen.len();
+            lent.extend(self.lend_all(chosen, &ask, now, &mut claimed).await?);
+            if lent.len() >= wanted {
+                break;
+            }
         }
+        lent.sort_by_key(|lent| (lent.task.priority, lent.task.created_at, lent.task.id));
+        Ok((lent, claimed))
+    }
+
+    /// Lends what nobody else has taken meanwhile, and notes that the remediator has asked.
+    async fn lend_all(
+        &self,
+        mut chosen: Vec<(Task, Effects)>,
+        ask: &Ask<'_>,
+        now: Timestamp,
+        claimed: &mut Claimed,
+    ) -> Result<Vec<Lent>> {
         // Slots are locked in the order of their names, so that two transactions never wait for each other.
         chosen.sort_by(|a, b| a.0.target.cmp(&b.0.target));
         let mut tx = self.begin().await?;
         let mut lent = Vec::new();
         for (task, effects) in chosen {
             slot::lock(&mut tx, &task.target).await?;
-            if task.held() || !expired(&mut tx, &task, now, &mut claimed).await? {
-                lent.extend(lend(&mut tx, task, effects, (&ask, now), &mut claimed).await?);
+            if task.held() || !expired(&mut tx, &task, now, claimed).await? {
+                lent.extend(lend(&mut tx, task, effects, (ask, now), claimed).await?);
             }
         }
         let sql = tx.text(&SEEN);
         on!(&mut tx, c => sqlx::query(sql).bind(ask.owner).bind(now.micros()).execute(c).await?.rows_affected());
         tx.commit().await?;
-        lent.sort_by_key(|lent| (lent.task.priority, lent.task.created_at, lent.task.id));
-        Ok((lent, claimed))
+        Ok(lent)
     }
 
     /// What may be lent, found without a lock.
@@ -150,11 +170,11 @@ impl Store {
         Ok(chosen)
     }
 
-    async fn seen_at(&self, name: &str) -> Result<Option<i64>> {
+    async fn seen_lately(&self, name: &str, now: Timestamp) -> Result<bool> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&SEEN_AT);
         let row: Option<(i64,)> = on!(&mut tx, c => sqlx::query_as(sql).bind(name).fetch_optional(c).await?);
-        Ok(row.map(|(at,)| at))
+        Ok(row.is_some_and(|(at,)| at > now.before(SEEN_EVERY).micros()))
     }
 
     /// Ends leases of remediators that have lapsed. Nobody knows what became of them: they are tried again
