@@ -31,7 +31,6 @@ struct Trail {
 
 /// Lists the audit trail, newest first. Filters combine.
 #[utoipa::path(get, path = "/api/v1/audit", tag = "service", security(("token" = ["read"])),
-    operation_id = "audit_trail",
     params(("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "Entries of a page; 50"),
         ("page" = Option<i64>, Query, minimum = 1, description = "Which page; 1"),
         ("cursor" = Option<String>, Query, description = "Instead of a page: `next_cursor` of the answer before, with the same filters"),

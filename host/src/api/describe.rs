@@ -168,7 +168,8 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     let mut more = Vec::new();
     problem::Body::schemas(&mut more);
     document.components = Some(components.schemas_from_iter(more).build());
-    for item in document.paths.paths.values_mut() {
+    for (template, item) in &mut document.paths.paths {
+        name(template, item);
         for operation in operations_mut(item) {
             let public = declared(operation) == Some(Permission::Public);
             for (status, words, guarded) in DOOR {
@@ -180,6 +181,24 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+/// Names each operation by its method and path: a name that every operation has alone.
+fn name(template: &str, item: &mut PathItem) {
+    let words: Vec<&str> = template.split(['/', '-', '{', '}']).filter(|word| !word.is_empty()).collect();
+    let path = if words.is_empty() { "root".to_owned() } else { words.join("_") };
+    let methods = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ];
+    for (method, operation) in methods {
+        if let Some(operation) = operation {
+            operation.operation_id = Some(format!("{method}_{path}"));
+        }
+    }
 }
 
 /// What the door may answer on any route; the third member: only where a token can be asked for.
