@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -93,7 +93,7 @@ async fn take(api: &Api, headers: HeaderMap, sent: Body) -> Result<Response, Pro
     };
     let answer = api.ingest.accept(request).await?;
     let kind = [(header::CONTENT_TYPE, "application/json")];
-    Ok((StatusCode::CREATED, kind, Bytes::from(answer.as_bytes().to_vec())).into_response())
+    Ok((StatusCode::CREATED, kind, answer).into_response())
 }
 
 /// The readings of one report, being gathered.

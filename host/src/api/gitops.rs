@@ -171,7 +171,7 @@ async fn store(api: &Api, mut drift: Drifted, at: Option<Timestamp>) -> Result<S
         timed: observed.is_some(),
     };
     let request = Request { events: vec![event], many: false, warnings: Vec::new(), key: None };
-    let answer: Value = serde_json::from_str(&api.ingest.accept(request).await?).unwrap_or(Value::Null);
+    let answer: Value = serde_json::from_slice(&api.ingest.accept(request).await?).unwrap_or(Value::Null);
     drift.event_id = answer["metric_id"].as_i64().unwrap_or(0);
     drift.action_id = answer["actions_triggered"][0]["action_id"].as_i64();
     api.store.drifted(&drift, now).await?;
