@@ -14,11 +14,12 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::describe::aliased;
+use super::door::Principal;
 use super::ingest;
 use super::input::{self, Fields};
 use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Series, Tags, Target};
+use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::Request;
 
@@ -70,8 +71,13 @@ struct AgentReport {
     responses((status = 201, description = "Stored, or known already", body = Answer),
         (status = 408, description = "The body did not arrive in time", body = problem::Body),
         (status = 422, description = "Nothing was stored: each fault is named", body = problem::Body)))]
-async fn agent(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
-    match take(&api, headers, sent).await {
+async fn agent(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Response, Problem> {
+    match take(&api, &principal, headers, sent).await {
         Ok(response) => Ok(response),
         Err(problem) => {
             api.metrics.ingest_rejected(problem.status().as_str());
@@ -80,17 +86,21 @@ async fn agent(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result
     }
 }
 
-async fn take(api: &Api, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
+async fn take(api: &Api, principal: &Principal, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
     let lines = matches!(input::media(&headers)?, input::Media::Lines);
-    let bytes = input::collect(sent, api.limits.ingest_body, api.limits.body_timeout).await?;
+    // Undone by the door, which also bounds what arrives.
+    let compressed = headers.contains_key(header::CONTENT_ENCODING);
+    let limit = if compressed { api.limits.ingest_decoded } else { api.limits.ingest_body };
+    let bytes = input::collect(sent, limit, api.limits.body_timeout).await?;
+    let key = super::params::key("ingest", principal, &headers, &bytes)?;
     let value = if lines { Value::Null } else { input::parse(&bytes)? };
     let request = if value.get("metrics").is_some_and(Value::is_object) {
-        let key = super::params::key("ingest", &headers, &bytes)?;
         let (events, warnings) = report(&value, api)?;
         Request { events, many: true, warnings, key }
     } else {
-        ingest::read(api, &headers, Body::from(bytes)).await?
+        ingest::requested(&bytes, lines, key, (api, api.clock.now()))?
     };
+    ingest::touched(principal, &request.events)?;
     let answer = api.ingest.accept(request).await?;
     let kind = [(header::CONTENT_TYPE, "application/json")];
     Ok((StatusCode::CREATED, kind, answer).into_response())
@@ -116,6 +126,7 @@ impl Readings {
             value,
             observed_at: self.observed_at,
             timed: self.timed,
+            mark: Mark::Real,
         });
     }
 

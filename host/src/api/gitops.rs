@@ -14,11 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::describe::aliased;
+use super::door::Principal;
 use super::input::{self, Fields};
 use super::problem::{self, Problem};
 use super::{Api, ingest};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Series, Tags, Target, normal_name};
+use crate::domain::event::{Event, Mark, Series, Tags, Target, normal_name};
 use crate::pipeline::ingest::Request;
 use crate::store::{DriftRow, Drifted};
 
@@ -91,6 +92,7 @@ async fn object(api: &Api, headers: &HeaderMap, sent: Body) -> Result<Value, Pro
         (status = 422, description = "It is no JSON object", body = problem::Body)))]
 async fn gitopsd(
     State(api): State<Api>,
+    principal: Principal,
     headers: HeaderMap,
     sent: Body,
 ) -> Result<(StatusCode, Json<Recorded>), Problem> {
@@ -110,7 +112,7 @@ async fn gitopsd(
         action_id: None,
         resolved,
     };
-    let event_id = store(&api, drift, input::time(&value["timestamp"])).await?;
+    let event_id = store(&api, &principal, drift, input::time(&value["timestamp"])).await?;
     let message = "Event recorded";
     Ok((StatusCode::CREATED, Json(Recorded { ok: true, status: "recorded", message, event_id })))
 }
@@ -148,7 +150,13 @@ fn details(known: Value, said: &Value) -> String {
 }
 
 /// Stores a report: as an event, and as a drift or the end of one.
-async fn store(api: &Api, mut drift: Drifted, at: Option<Timestamp>) -> Result<String, Problem> {
+async fn store(
+    api: &Api,
+    principal: &Principal,
+    mut drift: Drifted,
+    at: Option<Timestamp>,
+) -> Result<String, Problem> {
+    principal.touch(&drift.resource)?;
     let now = api.clock.now();
     let observed = at.filter(|at| *at <= now.after(ingest::AHEAD));
     let mut tags: Tags = [
@@ -169,6 +177,7 @@ async fn store(api: &Api, mut drift: Drifted, at: Option<Timestamp>) -> Result<S
         value: if drift.resolved { 0.0 } else { 1.0 },
         observed_at: observed.unwrap_or(now),
         timed: observed.is_some(),
+        mark: Mark::Real,
     };
     let request = Request { events: vec![event], many: false, warnings: Vec::new(), key: None };
     let answer: Value = serde_json::from_slice(&api.ingest.accept(request).await?).unwrap_or(Value::Null);
@@ -260,6 +269,7 @@ struct DriftRecorded {
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn report(
     State(api): State<Api>,
+    principal: Principal,
     headers: HeaderMap,
     sent: Body,
 ) -> Result<(StatusCode, Json<DriftRecorded>), Problem> {
@@ -295,6 +305,6 @@ async fn report(
         action_id: None,
         resolved: false,
     };
-    let event_id = store(&api, drift, input::time(&metadata["timestamp"])).await?;
+    let event_id = store(&api, &principal, drift, input::time(&metadata["timestamp"])).await?;
     Ok((StatusCode::CREATED, Json(DriftRecorded { ok: true, status: "drift_recorded", manifest, event_id })))
 }

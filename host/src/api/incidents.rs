@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
 use super::params::{Params, absent, id};
-use super::problem::{self, Problem};
+use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::domain::incident::State as IncidentState;
 use crate::domain::policy::Severity;
@@ -40,6 +40,8 @@ struct Incident {
     severity: String,
     /// On what.
     target: String,
+    /// Of the simulated target of that name, not of the real one.
+    simulated: bool,
     /// `open`, `healed`, `expired` or `handed_over`.
     state: String,
     /// When it opened.
@@ -74,6 +76,7 @@ fn detail(row: &IncidentRow) -> Incident {
         policy_version: row.policy_version,
         severity: row.severity.clone(),
         target: row.target.clone(),
+        simulated: row.simulated,
         state: row.state.clone(),
         opened_at: Timestamp::from_micros(row.opened_at),
         closed_at: time(row.closed_at),
@@ -91,6 +94,7 @@ fn detail(row: &IncidentRow) -> Incident {
 
 /// Incidents, newest first.
 #[derive(Serialize, ToSchema)]
+#[schema(as = IncidentList)]
 struct Listed {
     /// Always true.
     ok: bool,
@@ -116,7 +120,8 @@ struct Listed {
         ("severity" = Option<String>, Query, description = "info, warning or critical"),
         ("state" = Option<String>, Query, description = "open, healed, expired or handed_over; another is 400"),
         ("target" = Option<String>, Query, description = "Exactly this target"),
-        ("policy" = Option<String>, Query, description = "Exactly this policy")),
+        ("policy" = Option<String>, Query, description = "Exactly this policy"),
+        ("simulated" = Option<bool>, Query, description = "Those of simulated targets instead of real ones")),
     responses((status = 200, description = "The page", body = Listed),
         (status = 422, description = "A parameter can't be used", body = problem::Body)))]
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Listed>, Problem> {
@@ -127,7 +132,9 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
         target: params.word("target"),
         policy: params.word("policy"),
         severity: params.word("severity"),
+        simulated: flag(&params, "simulated")?,
     };
+
     if !filter.state.is_empty() && IncidentState::from_word(&filter.state).is_none() {
         return Err(Problem::bad("Invalid state. Must be one of: open, healed, expired, handed_over"));
     }
@@ -147,6 +154,20 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
         next_cursor,
         incidents,
     }))
+}
+
+/// A parameter that is true or false; absent and empty are false.
+fn flag(params: &Params, name: &str) -> Result<bool, Problem> {
+    let text = params.text(name).unwrap_or("").trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "off" | "0" => Ok(false),
+        "true" | "yes" | "on" | "1" => Ok(true),
+        _ => {
+            let msg = "Input should be a valid boolean, unable to interpret input";
+            let loc = vec![json!("query"), json!(name)];
+            Err(Problem::invalid(vec![Invalid::new("bool_parsing", loc, msg, json!(text))]))
+        }
+    }
 }
 
 /// One incident.
@@ -176,6 +197,7 @@ struct Why {
     incident: Option<Incident>,
     /// The incident of an action, where the action was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::option_option, reason = "absent, or present and null where the action has none")]
     incident_id: Option<Option<i64>>,
     /// The same as sentences, oldest first, where the incident was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ mod dashboard;
 pub mod describe;
 mod docs;
 mod door;
+mod evaluate;
 mod gitops;
 mod health;
 mod incidents;
@@ -20,6 +21,9 @@ pub mod problem;
 mod query;
 mod remediate;
 mod remediator;
+mod simulator;
+mod tester;
+mod tokens;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -41,8 +45,10 @@ use crate::queue::Queue;
 use crate::store::Store;
 
 pub use agents::Warned;
-pub use describe::{Permission, Permissions};
+pub use describe::Permissions;
+pub use door::{Door, Peer, Principal, SharedRate, Tokens};
 pub use problem::Problem;
+pub use simulator::{Orders, Simulator, run as run_simulator};
 
 /// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
@@ -72,6 +78,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// Makes events to try things with.
+    pub simulator: Simulator,
     /// The policies in force.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
     /// How remediators take part.
@@ -82,6 +90,8 @@ pub struct Parts {
     pub node: Arc<str>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
+    /// Who is let in, and how often.
+    pub door: Arc<Door>,
     /// When the server began.
     pub started: Instant,
     /// Who may call what; filled in by [`router`].
@@ -97,6 +107,8 @@ pub struct Parts {
 pub struct Limits {
     /// Bytes of an ingest body.
     pub ingest_body: usize,
+    /// Bytes of an ingest body once it is not compressed any more.
+    pub ingest_decoded: usize,
     /// Bytes of any other body.
     pub json_body: usize,
     /// Events of one request.
@@ -117,6 +129,16 @@ pub struct Limits {
     pub max_attempts: i64,
 }
 
+/// The environment that the settings name.
+fn environment(_api: &Api) -> String {
+    "development".to_owned()
+}
+
+/// Whether what makes up events is switched off here.
+fn production(api: &Api) -> bool {
+    environment(api) == "production"
+}
+
 /// All routes as they are described, before anything is served.
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(OpenApi::default())
@@ -132,6 +154,10 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(dashboard::router())
         .merge(incidents::router())
         .merge(plugins::router())
+        .merge(evaluate::router())
+        .merge(simulator::router())
+        .merge(tester::router())
+        .merge(tokens::router())
         .merge(health::router())
         .merge(docs::router())
 }
@@ -142,18 +168,19 @@ pub fn document() -> OpenApi {
     describe::complete(routes().into_openapi())
 }
 
-/// What is served.
-pub fn router(mut parts: Parts) -> Router {
+/// What is served, and what its handlers work with.
+pub fn router(mut parts: Parts) -> (Router, Api) {
     let (routes, described) = routes().split_for_parts();
     let document = describe::complete(described);
     parts.permissions = Arc::new(Permissions::of(&document));
     parts.document = docs::text(&document);
     let api = Api(Arc::new(parts));
     let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    routes
+    let router = routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
         .layer(middleware::from_fn_with_state(api.clone(), door::guard))
-        .with_state(api)
+        .with_state(api.clone());
+    (router, api)
 }

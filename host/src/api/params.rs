@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::door::Principal;
 use super::problem::{Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::pipeline::ingest::Key;
@@ -194,7 +195,12 @@ pub(super) fn absent(what: &str, id: &str) -> Problem {
 const KEY_LENGTH: usize = 255;
 
 /// The idempotency key of a request to `route`, if it has one.
-pub(super) fn key(route: &str, headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
+pub(super) fn key(
+    route: &str,
+    principal: &Principal,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<Key>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| (1..=KEY_LENGTH).contains(&text.len()));
     let Some(text) = text else {
@@ -202,7 +208,11 @@ pub(super) fn key(route: &str, headers: &HeaderMap, body: &[u8]) -> Result<Optio
         let msg = format!("Value error, an idempotency key has 1 to {KEY_LENGTH} visible characters");
         return Err(Problem::invalid(vec![Invalid::new("value_error", loc, msg, Value::Null)]));
     };
-    Ok(Some(Key { scope: format!("anonymous/{route}"), key: text.to_owned(), body_hash: hex(body) }))
+    Ok(Some(Key {
+        scope: format!("{}/{route}", principal.key()),
+        key: text.to_owned(),
+        body_hash: hex(body),
+    }))
 }
 
 /// The members of a JSON body that nobody reads, in words.

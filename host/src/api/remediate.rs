@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::describe::aliased;
+use super::door::Principal;
 use super::input::{self, Fields};
 use super::params::{hash, unknown};
 use super::problem::{self, Problem};
@@ -109,7 +110,12 @@ struct PushAnswer {
         (status = 409, description = "A server does not push to itself", body = problem::Body),
         (status = 422, description = "A member can't be used, or nobody here serves the action", body = problem::Body),
         (status = 502, description = "It failed or was cancelled", body = PushAnswer)))]
-async fn remediate(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
+async fn remediate(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Response, Problem> {
     if !api.remediation.accept {
         let text =
             "this server takes no pushed actions; remediation.accept in its configuration switches it on";
@@ -122,7 +128,8 @@ async fn remediate(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Re
     input::media(&headers)?;
     let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
     let (mut draft, request_id, warnings) = read(&api, &headers, &input::parse(&bytes)?)?;
-    let id = once(&api, &mut draft, &request_id).await?;
+    principal.touch(&draft.target)?;
+    let id = once(&api, &principal, &mut draft, &request_id).await?;
     let begun = tokio::time::Instant::now();
     loop {
         let row = api.store.action(id).await?.ok_or_else(|| actions::absent("action", &id.to_string()))?;
@@ -147,12 +154,17 @@ fn answer(row: ActionRow, phase: Phase, warnings: Vec<String>) -> Response {
 }
 
 /// Makes the action, unless that was done before under this request's id. Answers its id.
-async fn once(api: &Api, draft: &mut NewAction, request_id: &str) -> Result<i64, Problem> {
+async fn once(
+    api: &Api,
+    principal: &Principal,
+    draft: &mut NewAction,
+    request_id: &str,
+) -> Result<i64, Problem> {
     let answer = |created: &Created| created.id.to_string();
     let body_hash = hash(&json!([draft.kind, draft.target, draft.params]));
-    let scope = "anonymous/remediate";
-    let keyed = Keyed { scope, key: request_id, body_hash: &body_hash, answer: &answer };
-    match api.store.create_action(draft, Some(keyed), api.clock.now()).await? {
+    let scope = format!("{}/remediate", principal.key());
+    let keyed = Keyed { scope: &scope, key: request_id, body_hash: &body_hash, answer: &answer };
+    match api.store.create_action(draft, Some(keyed), &principal.actor(), api.clock.now()).await? {
         Making::New(created) => {
             actions::made(api, draft);
             Ok(created.id)

@@ -11,13 +11,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::describe::aliased;
+use super::door::Principal;
 use super::input::{self, Fields};
 use super::params::{Params, hash, unknown};
 use super::problem::{self, Problem};
 use super::{Api, actions};
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, Timestamp, WireStatus};
-use crate::store::{Ask, Lent, Moved, NAMELESS, Report, Reported};
+use crate::store::{Ask, Lent, Moved, Offer, Report, Reported, Task};
 
 /// Longest name of a remediator.
 const NAME: usize = 255;
@@ -47,9 +48,12 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(health))
 }
 
-/// Under this name leases are held.
-fn owner(remediator: &str) -> String {
-    format!("{NAMELESS}{remediator}")
+/// What the owners of all leases begin with that a caller can have; its name follows.
+fn prefix(principal: &Principal) -> String {
+    match principal {
+        Principal::Anonymous => "remediator:".to_owned(),
+        Principal::Token(_) => format!("remediator:{}:", principal.key()),
+    }
 }
 
 /// That this process can carry out actions.
@@ -122,7 +126,11 @@ struct PullTask {
         ("remediator_id" = Option<String>, Query, description = "Who asks")),
     responses((status = 200, description = "The tasks, now its own", body = Tasks),
         (status = 422, description = "A parameter can't be used", body = problem::Body)))]
-async fn tasks_for(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Tasks>, Problem> {
+async fn tasks_for(
+    State(api): State<Api>,
+    principal: Principal,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Tasks>, Problem> {
     let mut params = Params::new(query);
     let limit = params.int("limit", 1..=50, 10);
     let name = params.word("remediator_id").trim().to_owned();
@@ -134,10 +142,13 @@ async fn tasks_for(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<
         );
     }
     params.done()?;
-    let owner = owner(&name);
+    let owner = format!("{}{name}", prefix(&principal));
     let limit = usize::try_from(limit).unwrap_or(1);
     let ask = Ask { owner: &owner, limit, lease: api.remediation.lease() };
-    let offer = |task: &_| api.remediation.offer(&api.plugins, task);
+    let offer = |task: &Task| match principal.touch(&task.target) {
+        Ok(()) => api.remediation.offer(&api.plugins, task),
+        Err(_) => Offer::Keep,
+    };
     let (lent, claimed) = api.store.pull(ask, api.clock.now(), offer).await?;
     api.queue.announce(&claimed.ready);
     api.metrics.moved(claimed.moved.iter().map(Moved::words));
@@ -256,14 +267,18 @@ struct Read {
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn result_of(
     State(api): State<Api>,
+    principal: Principal,
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Json<ResultAnswer>, Problem> {
     input::media(&headers)?;
     let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
     let (read, warnings) = read(&input::parse(&bytes)?)?;
-    let owner = read.remediator.as_deref().map(owner);
-    let report = api.store.report(reported(&api, &read, owner.as_deref()), api.clock.now()).await?;
+    principal.touch(&read.resource)?;
+    let prefix = prefix(&principal);
+    let owner = read.remediator.as_deref().map(|name| format!("{prefix}{name}"));
+    let sent = reported(&api, &read, (owner.as_deref(), &prefix));
+    let report = api.store.report(sent, api.clock.now()).await?;
     let Report { id, phase, applied, ready, moved } = report;
     api.queue.announce(&ready);
     api.metrics.moved(moved.as_ref().map(Moved::words));
@@ -325,7 +340,7 @@ fn read(value: &Value) -> Result<(Read, Vec<String>), Problem> {
     Ok((read, warnings))
 }
 
-fn reported<'a>(api: &Api, read: &Read, owner: Option<&'a str>) -> Reported<'a> {
+fn reported<'a>(api: &Api, read: &Read, (owner, prefix): (Option<&'a str>, &'a str)) -> Reported<'a> {
     let success = read.status == "success";
     let outcome = match read.status.as_str() {
         "success" => "success",
@@ -349,6 +364,7 @@ fn reported<'a>(api: &Api, read: &Read, owner: Option<&'a str>) -> Reported<'a> 
     Reported {
         action: read.task_id.parse().ok(),
         owner,
+        prefix,
         attempt: read.attempt,
         phase: if success { Phase::Succeeded } else { Phase::Dead },
         outcome,

@@ -9,6 +9,7 @@ pub mod ingest;
 pub mod known;
 mod push;
 pub mod remediate;
+pub mod simulate;
 pub mod sweep;
 pub mod tenure;
 pub mod worker;

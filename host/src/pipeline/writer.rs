@@ -12,14 +12,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ingest::{Arrivals, Refused, Waiting};
+use super::worker::refusal;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::event::PARTITIONS;
 use crate::domain::policy::Policy;
 use crate::engine::{Compiled, Findings, Limits, Partition, PolicySet};
 use crate::metrics::{Metrics, PolicySeries};
+use crate::plugin::Plugins;
 use crate::queue::Queue;
-use crate::store::{Block, Error, Store, Writing};
+use crate::store::{Block, Error, Plan, Store, Writing};
 
 /// What a writer works with.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub struct Parts {
     pub tick: Duration,
     /// Attempts of a new action.
     pub max_attempts: i64,
+    /// What would run a simulated action.
+    pub plugins: Plugins,
     /// The policies in force, for everybody who wants to look.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
 }
@@ -183,6 +187,16 @@ impl Writer {
         let mut all: Vec<_> = self.compiled.values().cloned().collect();
         all.sort_by_key(|compiled| compiled.policy.id);
         PolicySet::new(all, rev)
+    }
+
+    /// Says of simulated actions what would have run: nothing does, they are over when they are recorded.
+    fn name_plugins(&self, plan: &mut Plan) {
+        for action in plan.actions.iter_mut().filter(|action| action.simulated) {
+            action.details = Some(match self.parts.plugins.route(&action.kind, &action.target) {
+                Ok(route) => format!("Simulated: would run {}/{}", route.plugin, route.action),
+                Err(wrong) => format!("Simulated: would fail: {}", refusal(&action.kind, &wrong)),
+            });
+        }
     }
 
     /// Throws the state of partitions away; it is rebuilt from the store when they are next touched.

@@ -88,11 +88,12 @@ impl Store {
         &self,
         draft: &mut NewAction,
         keyed: Option<Keyed<'_>>,
+        actor: &str,
         now: Timestamp,
     ) -> Result<Making> {
-        match self.create_once(draft, keyed, now).await {
+        match self.create_once(draft, keyed, actor, now).await {
             // Another request under the same key has just been committed.
-            Err(Error::Conflict) if keyed.is_some() => self.create_once(draft, keyed, now).await,
+            Err(Error::Conflict) if keyed.is_some() => self.create_once(draft, keyed, actor, now).await,
             other => other,
         }
     }
@@ -101,6 +102,7 @@ impl Store {
         &self,
         draft: &mut NewAction,
         keyed: Option<Keyed<'_>>,
+        actor: &str,
         now: Timestamp,
     ) -> Result<Making> {
         let mut tx = self.begin().await?;
@@ -110,7 +112,7 @@ impl Store {
             return Ok(making);
         }
         draft.id = ids::take(&mut tx, "action", 1).await?;
-        add_action(&mut tx, draft, None, now).await?;
+        add_action(&mut tx, draft, (None, actor), now).await?;
         let created = Created { id: draft.id, phase: draft.phase };
         if let Some(keyed) = &keyed {
             let sql = tx.text(&REMEMBER);

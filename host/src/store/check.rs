@@ -7,7 +7,7 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, audit, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read, record,
-    report, retention, samples, slot, status, sweep, why,
+    report, retention, samples, slot, status, sweep, token, why,
 };
 
 impl Store {
@@ -37,6 +37,7 @@ impl Store {
             status::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,
+            token::STATEMENTS,
             why::STATEMENTS,
         ];
         let mut tx = self.begin().await?;

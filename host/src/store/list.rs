@@ -18,12 +18,12 @@ statements! { pub(super) STATEMENTS:
         AND (kind = $5 OR $5 = '') AND (policy_name = $6 OR $6 = '') AND (incident_id = $7 OR $7 = -1)
         AND (origin = $8 OR $8 = '') AND (priority = $9 OR $9 = -1)";
     INCIDENTS = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
-        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence
+        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence, simulated
         FROM incident WHERE (state = $1 OR $1 = '') AND (target = $2 OR $2 = '') AND (policy_name = $3 OR $3 = '')
-        AND (severity = $4 OR $4 = '') AND (opened_at < $5 OR (opened_at = $5 AND id < $6))
+        AND (severity = $4 OR $4 = '') AND simulated = $9 AND (opened_at < $5 OR (opened_at = $5 AND id < $6))
         ORDER BY opened_at DESC, id DESC LIMIT $7 OFFSET $8";
     COUNT_INCIDENTS = "SELECT COUNT(*) FROM incident WHERE (state = $1 OR $1 = '') AND (target = $2 OR $2 = '')
-        AND (policy_name = $3 OR $3 = '') AND (severity = $4 OR $4 = '')";
+        AND (policy_name = $3 OR $3 = '') AND (severity = $4 OR $4 = '') AND simulated = $5";
 }
 
 /// A place in a list: what comes after it is older.
@@ -92,6 +92,8 @@ pub struct IncidentFilter {
     pub policy: String,
     /// Only of this severity.
     pub severity: String,
+    /// Those of simulated targets instead of real ones.
+    pub simulated: bool,
 }
 
 impl Store {
@@ -117,14 +119,14 @@ impl Store {
 
     /// Incidents, newest first, and how many there are in all, whatever the part.
     pub async fn incidents(&self, filter: &IncidentFilter, part: Part) -> Result<(Vec<IncidentRow>, i64)> {
-        let IncidentFilter { state, target, policy, severity } = filter;
+        let IncidentFilter { state, target, policy, severity, simulated } = filter;
         let place = part.place();
         let mut tx = self.reading().await?;
         let (list, count) = (tx.text(&INCIDENTS), tx.text(&COUNT_INCIDENTS));
         let found: Vec<IncidentRow> = on!(&mut tx, c => sqlx::query_as(list).bind(state).bind(target).bind(policy)
-            .bind(severity).bind(place.at).bind(place.id).bind(part.limit).bind(part.offset).fetch_all(c).await?);
+            .bind(severity).bind(place.at).bind(place.id).bind(part.limit).bind(part.offset).bind(*simulated).fetch_all(c).await?);
         let (total,): (i64,) = on!(&mut tx, c => sqlx::query_as(count).bind(state).bind(target).bind(policy)
-            .bind(severity).fetch_one(c).await?);
+            .bind(severity).bind(*simulated).fetch_one(c).await?);
         Ok((found, total))
     }
 }

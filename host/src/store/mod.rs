@@ -27,6 +27,7 @@ mod slot;
 pub(crate) mod sql;
 mod status;
 mod sweep;
+mod token;
 mod why;
 
 use std::path::PathBuf;
@@ -51,11 +52,12 @@ pub use pull::{Ask, Lent, Offer};
 pub use query::{Found, Wanted as WantedSamples};
 pub use read::{ActionRow, IncidentRow};
 pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
-pub use report::{NAMELESS, Report, Reported};
+pub use report::{Report, Reported};
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow, Moved};
 use sql::{Dialect, Sql};
 pub use status::{StatusSet, Wanted};
+pub use token::{NewToken, Revoked};
 pub use why::{AuditFact, Chain, DecisionFact, EventFact};
 
 /// What can go wrong, by what a caller does about it.

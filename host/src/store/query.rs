@@ -19,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const AHEAD: Duration = Duration::from_mins(2);
 
 statements! { pub(super) STATEMENTS:
-    SERIES = "SELECT id, name, target, tags FROM series WHERE name = $1 AND (target = $2 OR $2 = '')";
+    SERIES = "SELECT id, name, target, tags FROM series
+        WHERE name = $1 AND (target = $2 OR $2 = '') AND simulated = FALSE";
     CHUNKS = "SELECT n, at, first_id, data FROM chunk WHERE n < $1 ORDER BY n DESC LIMIT 64";
 }
 

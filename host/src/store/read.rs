@@ -11,10 +11,10 @@ statements! { pub(super) STATEMENTS:
         priority, state, simulated, queued, attempts, max_attempts, run_at, plugin, digest, effects, created_at,
         running_since, completed_at, details, error_message, owner, lease_until, result FROM action WHERE id = $1";
     INCIDENT = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
-        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence
+        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence, simulated
         FROM incident WHERE id = $1";
-    OPEN_COUNT = "SELECT COUNT(*) FROM incident WHERE cleared_at IS NULL";
-    DEPTH = "SELECT COUNT(*) FROM action WHERE state IN ('ready', 'blocked', 'scheduled')";
+    OPEN_COUNT = "SELECT COUNT(*) FROM incident WHERE cleared_at IS NULL AND simulated = FALSE";
+    DEPTH = "SELECT COUNT(*) FROM action WHERE state IN ('ready', 'blocked', 'scheduled') AND NOT simulated";
 }
 
 /// An action as the API shows it.
@@ -30,7 +30,7 @@ pub struct ActionRow {
     pub policy_name: Option<String>,
     /// Its event.
     pub event_id: Option<i64>,
-    /// `policy` or `api`.
+    /// `policy`, `api` or `simulator`.
     pub origin: String,
     /// What to do.
     pub kind: String,
@@ -157,6 +157,8 @@ pub struct IncidentRow {
     pub reason: Option<String>,
     /// JSON: what the condition saw.
     pub evidence: String,
+    /// Of the simulated target of that name.
+    pub simulated: bool,
 }
 
 impl Store {

@@ -28,9 +28,6 @@ statements! { pub(super) STATEMENTS:
     UNLEND = "UPDATE action SET lease_until = NULL WHERE id = $1 AND fence = $2";
 }
 
-/// The owner of a lease that a remediator took without saying its name.
-pub const NAMELESS: &str = "remediator:";
-
 /// One result, checked.
 #[derive(Debug)]
 pub struct Reported<'a> {
@@ -38,6 +35,8 @@ pub struct Reported<'a> {
     pub action: Option<i64>,
     /// Who reports, as leases name it; none: it did not say.
     pub owner: Option<&'a str>,
+    /// What the owners of all leases begin with that the reporter can have.
+    pub prefix: &'a str,
     /// Which attempt it is about; none: the last one.
     pub attempt: Option<i64>,
     /// [`Phase::Succeeded`] or [`Phase::Dead`].
@@ -54,6 +53,17 @@ pub struct Reported<'a> {
     pub key: String,
     /// The action to record where the task is unknown.
     pub draft: ActionDraft,
+}
+
+impl Reported<'_> {
+    /// Whether the reporter holds the lease of `owner`. One that was taken without a name belongs to whoever
+    /// reports on it, and one who says no name to whichever is its own.
+    fn may_end(&self, owner: Option<&str>) -> bool {
+        owner.is_some_and(|owner| match self.owner {
+            Some(by) => owner == by || owner == self.prefix,
+            None => owner.starts_with(self.prefix),
+        })
+    }
 }
 
 /// What became of a result.
@@ -104,9 +114,7 @@ impl Store {
         let stands: Stands = on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
         let (word, kind, owner, fence, attempts, until, incident) = stands;
         let phase = rows::phase(&word)?;
-        // A lease that was taken without a name belongs to whoever reports on it.
-        let its = sent.owner.is_none_or(|by| [Some(by), Some(NAMELESS)].contains(&owner.as_deref()))
-            && sent.attempt.is_none_or(|attempt| attempt == attempts);
+        let its = sent.may_end(owner.as_deref()) && sent.attempt.is_none_or(|attempt| attempt == attempts);
         let mut report = Report { id, phase, applied: false, ready: Vec::new(), moved: None };
         let lent = until.is_some() && its;
         match (phase, fence) {
@@ -149,7 +157,7 @@ impl Store {
         on!(&mut tx, c => sqlx::query(add).bind(&sent.key).bind(id).bind(now.micros()).execute(c).await?.rows_affected());
         sent.draft.id = id;
         sent.draft.queued = false;
-        add_action(&mut tx, &mut sent.draft, None, now).await?;
+        add_action(&mut tx, &mut sent.draft, (None, sent.owner.unwrap_or(sent.prefix)), now).await?;
         on!(&mut tx, c => sqlx::query(record).bind(id).bind(phase.word()).bind(now.micros()).bind(&sent.error)
             .bind(sent.result.to_string()).execute(c).await?.rows_affected());
         audit(&mut tx, (id, None), sent, 0, now).await?;

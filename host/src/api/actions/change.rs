@@ -10,15 +10,13 @@ use utoipa::ToSchema;
 
 use super::{absent, id};
 use crate::api::Api;
+use crate::api::door::Principal;
 use crate::api::input::{self, Fields};
 use crate::api::params::unknown;
 use crate::api::problem::{self, Problem};
 use crate::domain::action::Step;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{Cancelled, Moved, StatusSet, Wanted};
-
-/// Who acts over HTTP, as audit entries name it.
-const ACTOR: &str = "api";
 
 async fn body(api: &Api, headers: &HeaderMap, sent: Body, needed: bool) -> Result<Value, Problem> {
     let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
@@ -91,6 +89,7 @@ pub(super) struct CancelAnswer {
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 pub(super) async fn cancel(
     State(api): State<Api>,
+    principal: Principal,
     Path(text): Path<String>,
     headers: HeaderMap,
     sent: Body,
@@ -104,7 +103,7 @@ pub(super) async fn cancel(
     if !fields.faults.is_empty() {
         return Err(Problem::invalid(fields.faults));
     }
-    let done = api.store.cancel_action(id, &reason, ACTOR, api.clock.now()).await?;
+    let done = api.store.cancel_action(id, &reason, &principal.actor(), api.clock.now()).await?;
     let (before, _) = changed(&api, &text, done)?;
     api.running.revoke(id);
     let message = "Action cancelled successfully";
@@ -157,6 +156,7 @@ pub(super) struct StatusAnswer {
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 pub(super) async fn set_status(
     State(api): State<Api>,
+    principal: Principal,
     Path(text): Path<String>,
     headers: HeaderMap,
     sent: Body,
@@ -176,7 +176,8 @@ pub(super) async fn set_status(
     let (Some(status), true) = (status, fields.faults.is_empty()) else {
         return Err(Problem::invalid(fields.faults));
     };
-    let wanted = Wanted { status, details, error, max_attempts: api.limits.max_attempts, actor: ACTOR };
+    let actor = principal.actor();
+    let wanted = Wanted { status, details, error, max_attempts: api.limits.max_attempts, actor: &actor };
     match api.store.set_status(id, wanted, api.clock.now()).await? {
         StatusSet::Missing => Err(absent("action", &text)),
         StatusSet::Refused(why) => Err(Problem::conflict(why)),
@@ -222,9 +223,13 @@ pub(super) struct Stands {
     responses((status = 200, description = "It is in the queue", body = Stands),
         (status = 404, description = "There is none", body = problem::Body),
         (status = 422, description = "The id is no integer", body = problem::Body)))]
-pub(super) async fn queue(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Stands>, Problem> {
+pub(super) async fn queue(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(text): Path<String>,
+) -> Result<Json<Stands>, Problem> {
     let id = id(&text, "action")?;
-    let done = api.store.queue_action(id, ACTOR, api.clock.now()).await?;
+    let done = api.store.queue_action(id, &principal.actor(), api.clock.now()).await?;
     let (_, after) = changed(&api, &text, done)?;
     api.metrics.queue_operation("enqueue");
     Ok(Json(Stands { ok: true, action_id: id, message: "Action queued", status: after.wire(), state: after }))
@@ -250,6 +255,7 @@ pub(super) struct ResolveBody {
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 pub(super) async fn resolve(
     State(api): State<Api>,
+    principal: Principal,
     Path(text): Path<String>,
     headers: HeaderMap,
     sent: Body,
@@ -271,7 +277,7 @@ pub(super) async fn resolve(
     let (Some(step), true) = (step, fields.faults.is_empty()) else {
         return Err(Problem::invalid(fields.faults));
     };
-    let done = api.store.resolve_action(id, step, &note, ACTOR, api.clock.now()).await?;
+    let done = api.store.resolve_action(id, step, &note, &principal.actor(), api.clock.now()).await?;
     let (_, after) = changed(&api, &text, done)?;
     Ok(Json(Stands {
         ok: true,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::api::door::Principal;
 use crate::api::input::{self, Fields};
 use crate::api::params::{key, unknown};
 use crate::api::problem::{self, Problem};
@@ -99,13 +100,15 @@ pub(super) struct CreatedAnswer {
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 pub(super) async fn create(
     State(api): State<Api>,
+    principal: Principal,
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Response, Problem> {
     input::media(&headers)?;
     let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    let key = key("actions", &headers, &bytes)?;
+    let key = key("actions", &principal, &headers, &bytes)?;
     let (mut draft, warnings) = draft(&api, &input::parse(&bytes)?)?;
+    principal.touch(&draft.target)?;
     let now = api.clock.now();
     let (target, kind, queued) = (draft.target.clone(), draft.kind.clone(), draft.queued);
     let answer = move |created: &Created| {
@@ -133,7 +136,7 @@ pub(super) async fn create(
         body_hash: &key.body_hash,
         answer: &answer,
     });
-    let text = match api.store.create_action(&mut draft, keyed, now).await? {
+    let text = match api.store.create_action(&mut draft, keyed, &principal.actor(), now).await? {
         Making::New(created) => {
             made(&api, &draft);
             answer(&created)
@@ -232,6 +235,7 @@ pub(in crate::api) fn plain(
         policy: None,
         event_id: None,
         origin: "api",
+        simulated: false,
         kind,
         target,
         target_kind: None,
