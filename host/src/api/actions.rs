@@ -91,15 +91,11 @@ fn filter(params: &mut Params) -> Result<ActionFilter, Problem> {
         let msg = format!("Value error, origin is one of {}", ORIGINS.join(", "));
         params.fault("value_error", "origin", msg);
     }
-    match params.word("priority").as_str() {
-        "" => {}
-        word => match Priority::from_word(word) {
-            Some(priority) => filter.priority = Some(priority.number()),
-            None => {
-                let msg = "Value error, priority is one of low, medium, high";
-                params.fault("value_error", "priority", msg);
-            }
-        },
+    let priority = params.word("priority");
+    filter.priority = Priority::from_word(&priority).map(Priority::number);
+    if !priority.is_empty() && filter.priority.is_none() {
+        let msg = "Value error, priority is one of low, medium, high";
+        params.fault("value_error", "priority", msg);
     }
     let mut phases_wanted: Option<Vec<Phase>> = None;
     if let Some(word) = params.text("status").filter(|word| !word.is_empty()) {

@@ -165,7 +165,7 @@ impl Store {
                     claimed.leases.extend(take(&mut tx, task, owner, dispatch, now).await?);
                 }
                 Planned::Unserved(why) | Planned::Refuse(why) => {
-                    refuse(&mut tx, &task, &why, now, &mut claimed).await?
+                    refuse(&mut tx, &task, &why, now, &mut claimed).await?;
                 }
             }
         }

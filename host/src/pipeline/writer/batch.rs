@@ -292,7 +292,7 @@ impl Writer {
         // A sender's events mostly follow each other by name.
         let mut run = ("", 0);
         for item in items.iter().filter(|item| item.id > 0 && !item.repeat) {
-            drift_latency(&metrics, item.event);
+            super::drift_latency(&metrics, item.event);
             let name = item.event.series.name.as_str();
             if name != run.0 {
                 *names.entry(run.0).or_default() += run.1;
@@ -310,14 +310,6 @@ impl Writer {
             }
         }
         self.announce(plan);
-    }
-}
-
-/// The metric by which reporters say how long a drift went unseen; it has a histogram of its own.
-fn drift_latency(metrics: &crate::metrics::Metrics, event: &Event) {
-    if event.series.name == "drift_detection_latency_seconds" {
-        let tag = |name: &str| event.series.tags.get(name).map_or("unknown", String::as_str);
-        metrics.drift(tag("manifest_type"), tag("status"), event.value);
     }
 }
 
