@@ -47,7 +47,7 @@ async fn page() -> Response {
 }
 
 /// Leads to the page for people.
-#[utoipa::path(get, path = "/", tag = "service", security(()),
+#[utoipa::path(get, path = "/", tag = "service", security(("token" = ["read"])),
     responses((status = 307, description = "It is at /dashboard")))]
 async fn root() -> Response {
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, "/dashboard")]).into_response()

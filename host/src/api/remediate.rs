@@ -101,11 +101,12 @@ struct PushAnswer {
 }
 
 /// Carries out an action for a worker elsewhere: makes and queues it, once per request id, and waits for its end
-/// for at most 30 s. 403 unless `remediation.accept` is switched on.
+/// for at most 30 s. 404 unless `remediation.accept` is switched on.
 #[utoipa::path(post, path = "/remediate", tag = "remediator", security(("token" = ["operate"])),
     request_body = PushBody,
     responses((status = 200, description = "It is done", body = PushAnswer),
         (status = 202, description = "It is still running; ask again with the same request id", body = PushAnswer),
+        (status = 404, description = "Pushed actions are not taken here", body = problem::Body),
         (status = 408, description = "The body did not arrive in time", body = problem::Body),
         (status = 409, description = "A server does not push to itself", body = problem::Body),
         (status = 422, description = "A member can't be used, or nobody here serves the action", body = problem::Body),
@@ -119,7 +120,7 @@ async fn remediate(
     if !api.remediation.accept {
         let text =
             "this server takes no pushed actions; remediation.accept in its configuration switches it on";
-        return Err(Problem::new(StatusCode::FORBIDDEN, text));
+        return Err(Problem::missing(text));
     }
     let from = headers.get(INSTALLATION).and_then(|from| from.to_str().ok());
     if from == Some(api.remediation.installation.as_str()) {

@@ -146,7 +146,7 @@ fn post(vigil: &Vigil, path: &str, request_id: &str, action: &str) -> crate::sup
 #[test]
 fn a_pushed_action_is_carried_out_once_and_waited_for() {
     let off = Scene::new(Setting::Small, "");
-    let refused = post(&off.vigil, "/remediate", "r-1", "custom").expect(403).json();
+    let refused = post(&off.vigil, "/remediate", "r-1", "custom").expect(404).json();
     assert!(refused["detail"].as_str().unwrap().contains("remediation.accept"), "{refused}");
     drop(off);
     let scene = Scene::new(Setting::Small, "[remediation]\naccept = true\n");
