@@ -236,7 +236,7 @@ async fn inject(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
     let id = api.clock.id().replace('-', "");
     let correlation_id = format!("inject-{}", &id[..12.min(id.len())]);
     let answer = api.ingest.accept(trial.request(api.clock.now())).await?;
-    let answer: Answer = serde_json::from_str(&answer).map_err(|wrong| {
+    let answer: Answer = serde_json::from_slice(&answer).map_err(|wrong| {
         tracing::error!(error = %wrong, "an answer of our own can't be read");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong inside Vigil")
     })?;
