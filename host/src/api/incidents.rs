@@ -166,6 +166,7 @@ struct Why {
     incident: Option<Incident>,
     /// The incident of an action, where the action was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::option_option, reason = "absent, or present and null where the action has none")]
     incident_id: Option<Option<i64>>,
     /// The same as sentences, oldest first, where the incident was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
