@@ -1,8 +1,11 @@
 //! The whole system in one process: [`App::new`] opens what it stands on, [`App::serve`] runs every task and
 //! ends them in order.
 
+mod bootstrap;
 mod listen;
 mod lock;
+mod patient;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -14,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::policies::files;
-use crate::api::{Orders, Simulator};
+use crate::api::{Door, Orders, Simulator, Tokens};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability};
 use crate::engine;
@@ -54,6 +57,9 @@ pub enum Error {
     /// The metrics can't be registered.
     #[error("the metrics can't be made: {0}")]
     Metrics(String),
+    /// The certificate can't be used.
+    #[error("TLS can't be spoken: {0}")]
+    Tls(String),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {why}")]
     Listen {
@@ -74,6 +80,7 @@ pub struct App {
     orders: Orders,
     writer: Writer,
     parts: Parts,
+    certificate: Option<tls::Certificate>,
     // Held for as long as the process lives.
     _lock: lock::Lock,
 }
@@ -102,6 +109,8 @@ impl App {
     /// Opens the data directory, the database, the queue and the plugins, and reads the policy files.
     pub async fn new(config: Config, clock: Clock) -> Result<Self, Error> {
         let lock = lock::take(&config.server.data_dir)?;
+        let certificate =
+            config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
         let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
         let (store, installation) = migrated(&config, &clock).await?;
         let queue = match &config.redis.url {
@@ -128,6 +137,7 @@ impl App {
             plugins: plugins.clone(),
             policies: Arc::clone(&policies),
         });
+        let door = door(&config, &store, &clock).await?;
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
         let api = api::Parts {
             store: store.clone(),
@@ -140,18 +150,19 @@ impl App {
             simulator,
             policies,
             limits: limits(&config),
+            door,
             started: Instant::now(),
             permissions: Arc::default(),
             document: Arc::from(""),
             ending: CancellationToken::new(),
         };
-        Ok(Self { config, clock, store, api, arrivals, orders, writer, parts, _lock: lock })
+        Ok(Self { config, clock, store, api, arrivals, orders, writer, parts, certificate, _lock: lock })
     }
 
     /// Serves until `shutdown`, then ends in order: no new claims and a red readiness first, the attempts
     /// next, then the connections, then the writer, and last the lease.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { config, api, arrivals, orders, writer, parts, store, .. } = self;
+        let Self { config, api, arrivals, orders, writer, parts, store, certificate, .. } = self;
         let (stop_claims, stop_accepting, stop) =
             (api.ending.clone(), CancellationToken::new(), CancellationToken::new());
         let tenures = Arc::clone(&parts.tenures);
@@ -170,12 +181,16 @@ impl App {
         let stop_writing = CancellationToken::new();
         writing.spawn(writer.run(arrivals, stop_writing.clone()));
         let mut front = JoinSet::new();
+        let (door, ends) = (Arc::clone(&api.door), stop.clone());
+        if door.asks_for_tokens() {
+            background.spawn(async move { door.tokens.run(ends).await });
+        }
+        let bounds = bounds(&config, certificate.as_ref())?;
+        if let Some(certificate) = certificate {
+            background.spawn(certificate.watch(stop.clone()));
+        }
         let (router, api) = api::router(api);
         front.spawn(api::run_simulator(api, orders, stop_claims.clone()));
-        let bounds = listen::Bounds {
-            connections: config.server.max_connections,
-            header_timeout: config.server.header_timeout,
-        };
         front.spawn(listen::run(listener, router, bounds, stop_accepting.clone()));
         shutdown.cancelled().await;
         tracing::info!("Ending: no new claims, running attempts finish");
@@ -268,9 +283,32 @@ fn pace(config: &Config) -> Pace {
     }
 }
 
+/// The door, with the tokens it knows from the start.
+async fn door(config: &Config, store: &Store, clock: &Clock) -> Result<Arc<Door>, Error> {
+    let door = Door::new(config, Tokens::new(store.clone(), clock.clone()));
+    if door.asks_for_tokens() {
+        bootstrap::run(store, clock, &config.server.data_dir).await?;
+        door.tokens.look().await?;
+    }
+    Ok(Arc::new(door))
+}
+
+fn bounds(config: &Config, certificate: Option<&tls::Certificate>) -> Result<listen::Bounds, Error> {
+    let server = &config.server;
+    Ok(listen::Bounds {
+        connections: server.max_connections,
+        per_peer: server.max_connections_per_peer,
+        proxies: server.trusted_proxies.clone(),
+        header_timeout: server.header_timeout,
+        write_timeout: server.write_timeout,
+        tls: certificate.map(tls::Certificate::acceptor).transpose().map_err(Error::Tls)?,
+    })
+}
+
 fn limits(config: &Config) -> api::Limits {
     api::Limits {
         ingest_body: config.limits.ingest_body,
+        ingest_decoded: config.limits.ingest_decoded,
         json_body: config.limits.json_body,
         batch: config.limits.batch,
         tags: config.limits.tags,

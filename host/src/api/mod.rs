@@ -15,6 +15,7 @@ pub mod policies;
 pub mod problem;
 mod simulator;
 mod tester;
+mod tokens;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -34,7 +35,8 @@ use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
-pub use describe::{Permission, Permissions};
+pub use describe::Permissions;
+pub use door::{Door, Peer, Principal, SharedRate, Tokens};
 pub use problem::Problem;
 pub use simulator::{Orders, Simulator, run as run_simulator};
 
@@ -72,6 +74,8 @@ pub struct Parts {
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
+    /// Who is let in, and how often.
+    pub door: Arc<Door>,
     /// When the server began.
     pub started: Instant,
     /// Who may call what; filled in by [`router`].
@@ -87,6 +91,8 @@ pub struct Parts {
 pub struct Limits {
     /// Bytes of an ingest body.
     pub ingest_body: usize,
+    /// Bytes of an ingest body once it is not compressed any more.
+    pub ingest_decoded: usize,
     /// Bytes of any other body.
     pub json_body: usize,
     /// Events of one request.
@@ -128,6 +134,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(evaluate::router())
         .merge(simulator::router())
         .merge(tester::router())
+        .merge(tokens::router())
         .merge(health::router())
         .merge(docs::router())
 }

@@ -16,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use super::door::Principal;
 use super::input::{self, Fields};
 use super::problem::{self, Problem};
 use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
@@ -127,16 +128,22 @@ pub(super) async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<V
 /// Makes a policy.
 #[utoipa::path(post, path = "/api/v1/policies", tag = "policies", security(("token" = ["author"])), request_body = Value,
     responses((status = 201, description = "Made", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Response, Problem> {
     let value = body(&api, &headers, sent).await?;
     let draft = checked(&api, value).await?;
+    principal.touch_pattern(&draft.spec.target)?;
     let name = draft.spec.name.clone();
     let taken = || Problem::bad(format!("Policy '{name}' already exists"));
     if find(&api, &name).await.is_ok() {
         return Err(taken());
     }
     let change = Change::Add { spec: Box::new(draft.spec), enabled: draft.enabled, source: Source::Api };
-    match api.store.change_policies(&[change], "api", api.clock.now()).await {
+    match api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await {
         Ok(_) => {}
         Err(crate::store::Error::Conflict) => return Err(taken()),
         Err(other) => return Err(other.into()),
@@ -188,6 +195,7 @@ struct Replace {
     responses((status = 200, description = "Changed", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn update(
     State(api): State<Api>,
+    principal: Principal,
     Path(name): Path<String>,
     Query(query): Query<Replace>,
     headers: HeaderMap,
@@ -208,8 +216,9 @@ async fn update(
         warnings.extend(action_warning(&api, &spec)?);
         (spec, enabled, warnings)
     };
+    principal.touch_pattern(&spec.target)?;
     let change = Change::Replace { spec: Box::new(spec), enabled, source: policy.source };
-    let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;
+    let (_, touched) = api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await?;
     if touched == 0 {
         return Err(absent(&name));
     }
@@ -255,11 +264,15 @@ fn patched(policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), 
 /// Removes a policy.
 #[utoipa::path(delete, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
     responses((status = 200, description = "Removed", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
-async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+async fn remove(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
     // A name that no policy can have, such as one with a NUL, never reaches the database.
     find(&api, &name).await?;
     let change = Change::Remove { name: name.clone() };
-    let (_, touched) = api.store.change_policies(&[change], "api", api.clock.now()).await?;
+    let (_, touched) = api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await?;
     if touched == 0 {
         return Err(absent(&name));
     }
@@ -269,22 +282,30 @@ async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<Json
 /// Switches a policy on.
 #[utoipa::path(put, path = "/api/v1/policies/{policy_name}/enable", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
     responses((status = 200, description = "Enabled", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
-async fn enable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    switch(&api, &name, true).await
+async fn enable(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    switch(&api, &principal, &name, true).await
 }
 
 /// Switches a policy off.
 #[utoipa::path(put, path = "/api/v1/policies/{policy_name}/disable", tag = "policies", security(("token" = ["author"])), params(("policy_name" = String, Path)),
     responses((status = 200, description = "Disabled", body = Value), (status = 404, description = "There is none", body = problem::Body)))]
-async fn disable(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    switch(&api, &name, false).await
+async fn disable(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    switch(&api, &principal, &name, false).await
 }
 
-async fn switch(api: &Api, name: &str, enabled: bool) -> Result<Json<Value>, Problem> {
+async fn switch(api: &Api, principal: &Principal, name: &str, enabled: bool) -> Result<Json<Value>, Problem> {
     let policy = find(api, name).await?;
     if policy.enabled != enabled {
         let change = Change::Replace { spec: Box::new(policy.spec), enabled, source: policy.source };
-        api.store.change_policies(&[change], "api", api.clock.now()).await?;
+        api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await?;
     }
     let word = if enabled { "enabled" } else { "disabled" };
     Ok(Json(json!({"ok": true, "message": format!("Policy '{name}' {word}")})))

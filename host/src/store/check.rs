@@ -7,7 +7,7 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, samples, slot, sweep,
-    why,
+    token, why,
 };
 
 impl Store {
@@ -30,6 +30,7 @@ impl Store {
             slot::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,
+            token::STATEMENTS,
             why::STATEMENTS,
         ];
         let mut tx = self.begin().await?;

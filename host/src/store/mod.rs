@@ -20,6 +20,7 @@ mod samples;
 mod slot;
 pub(crate) mod sql;
 mod sweep;
+mod token;
 mod why;
 
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ pub use record::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Whic
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow};
 use sql::{Dialect, Sql};
+pub use token::{NewToken, Revoked};
 pub use why::{AuditFact, Chain, DecisionFact, EventFact};
 
 /// What can go wrong, by what a caller does about it.

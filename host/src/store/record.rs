@@ -268,7 +268,7 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     for at in order {
         let incident = plan.actions[at].incident.map(|which| id_of(&plan.opened, which));
         let draft = &mut plan.actions[at];
-        add_action(tx, draft, incident, plan.now).await?;
+        add_action(tx, draft, (incident, "system"), plan.now).await?;
         if let (Some((policy, _, _)), Some(incident)) = (&draft.policy, incident) {
             let (reserve, acted) = (tx.text(&RESERVE), tx.text(&ACTED));
             if !draft.simulated {
@@ -285,7 +285,7 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
 pub(super) async fn add_action(
     tx: &mut Tx,
     draft: &mut ActionDraft,
-    incident: Option<i64>,
+    (incident, actor): (Option<i64>, &str),
     now: Timestamp,
 ) -> Result<()> {
     draft.phase = if draft.simulated {
@@ -311,7 +311,6 @@ pub(super) async fn add_action(
     let facts = json!({"kind": draft.kind, "target": draft.target, "origin": draft.origin,
         "state": draft.phase.word(), "policy": policy.map(|p| &p.1), "event_id": draft.event_id,
         "simulated": draft.simulated});
-    let actor = if draft.origin == "policy" { "system" } else { draft.origin };
     add_audit(tx, &Entry::action(actor, "action.created", draft.id, incident, facts), now).await
 }
 

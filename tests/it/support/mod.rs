@@ -24,7 +24,7 @@ mod vigil;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-pub(crate) use http::{Request, Response, exchange};
+pub(crate) use http::{Request, Response, exchange, read_response};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Launch, Process, missing, program};
 pub(crate) use proxy::{FaultProxy, Mode};
