@@ -153,11 +153,11 @@ pub fn router(mut parts: Parts) -> (Router, Api) {
     parts.document = docs::text(&document);
     let api = Api(Arc::new(parts));
     let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    let router = routes
+    let served = routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
         .layer(middleware::from_fn_with_state(api.clone(), door::guard))
         .with_state(api.clone());
-    (router, api)
+    (served, api)
 }
