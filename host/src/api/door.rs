@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
+use super::journal::{self, Answered};
 use super::problem::{Carried, Problem, wants_problem_json};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -54,21 +55,13 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     let took = began.elapsed();
     let status = response.status().as_u16();
     api.metrics.request(method.as_str(), &endpoint, status, took);
-    log(&id, (&method, &path), status, took);
+    let answered = Answered { id: &id, method: &method, path: &path, client: "", status, took };
+    journal::note(&api.settings, &answered);
     response
 }
 
 fn is_text(kind: &HeaderValue) -> bool {
     kind.as_bytes().starts_with(b"text/plain")
-}
-
-fn log(request_id: &str, (method, path): (&Method, &str), status: u16, took: std::time::Duration) {
-    let duration_ms = took.as_secs_f64() * 1e3;
-    if status >= 400 {
-        tracing::warn!(request_id, %method, path, status_code = status, duration_ms, "Request completed");
-    } else {
-        tracing::info!(request_id, %method, path, status_code = status, duration_ms, "Request completed");
-    }
 }
 
 /// An incoming id is used only if it can do no harm in a log.

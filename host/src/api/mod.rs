@@ -3,25 +3,34 @@
 
 mod actions;
 mod door;
+mod etag;
 mod health;
 mod incidents;
 mod ingest;
 mod input;
+mod journal;
 mod plugins;
 pub mod policies;
 pub mod problem;
+mod queue;
+mod settings;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Uri;
 use axum::middleware;
 
 use crate::clock::Clock;
+use crate::config::About;
 use crate::engine::PolicySet;
 use crate::metrics::Metrics;
 use crate::pipeline::ingest::Ingest;
+use crate::pipeline::loops::Loops;
+use crate::pipeline::settings::Live;
+use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::Running;
 use crate::plugin::Plugins;
 use crate::queue::Queue;
@@ -48,6 +57,18 @@ pub struct Api {
     pub clock: Clock,
     /// The policies in force.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
+    /// The settings in force.
+    pub settings: Live,
+    /// The background loops.
+    pub loops: Loops,
+    /// Where policy files are.
+    pub sources: Arc<policies::files::Sources>,
+    /// What this installation calls itself.
+    pub about: About,
+    /// Where Prometheus scrapes.
+    pub metrics_path: String,
+    /// Under which name this process acts.
+    pub tenures: Arc<Tenures>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
     /// When the server began.
@@ -77,23 +98,46 @@ pub struct Limits {
     pub hosts: Vec<String>,
     /// Values of `Origin` that may write.
     pub origins: Vec<String>,
-    /// Attempts of a new action.
-    pub max_attempts: i64,
 }
 
 /// All routes.
 pub fn router(api: Api) -> Router {
-    let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    Router::new()
+    let (body, path) = (DefaultBodyLimit::max(api.limits.ingest_body), api.metrics_path.clone());
+    let served = Router::new()
         .merge(ingest::router())
-        .merge(policies::router())
+        .merge(Router::from(policies::router()))
         .merge(actions::router())
         .merge(incidents::router())
         .merge(plugins::router())
+        .merge(Router::from(queue::router()))
+        .merge(Router::from(settings::router()))
         .merge(health::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
         .layer(middleware::from_fn_with_state(api.clone(), door::guard))
-        .with_state(api)
+        .with_state(api);
+    with_metrics_at(&path, served)
+}
+
+/// The metrics' path in the description; the configuration may give it another name.
+const METRICS: &str = "/metrics";
+
+/// The same routes with the metrics under `path`.
+fn with_metrics_at(path: &str, routes: Router) -> Router {
+    if path == METRICS {
+        return routes;
+    }
+    let path = path.to_owned();
+    let renamed = tower::util::MapRequest::new(routes, move |mut request: Request| {
+        let to = match request.uri().path() {
+            asked if asked == path => METRICS,
+            // What was renamed is not there any more.
+            METRICS => "/metrics/renamed",
+            _ => return request,
+        };
+        *request.uri_mut() = Uri::from_static(to);
+        request
+    });
+    Router::new().fallback_service(renamed)
 }

@@ -16,6 +16,12 @@ pub struct Problem {
     extra: Vec<(&'static str, Value)>,
 }
 
+/// STUB until the merge.
+#[derive(utoipa::ToSchema)]
+pub struct Body {
+    detail: String,
+}
+
 /// One entry of a 422's list.
 #[derive(Debug)]
 pub struct Invalid {

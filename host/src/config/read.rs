@@ -33,20 +33,22 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
             size: reader.get::<Size>("retention.size").0,
         },
         plugins: plugins(&mut reader),
+        run: super::run::run(&mut reader),
+        notes: reader.sources.notes.clone(),
         file: reader.sources.file.clone(),
     };
     if reader.problems.is_empty() { Ok((config, reader.sources)) } else { Err(Problems(reader.problems)) }
 }
 
-struct Reader {
+pub(super) struct Reader {
     sources: Sources,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Reader {
     /// The value of a key. One that cannot be read is noted; what stands in for it is never used, since a problem
     /// keeps the settings from being handed out.
-    fn get<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
+    pub(super) fn get<T: DeserializeOwned + Default>(&mut self, key: &str) -> T {
         self.sources.merged.extract_inner(key).unwrap_or_else(|error| {
             self.problems.push(Problem::unreadable(&self.sources, key, &error));
             T::default()
@@ -82,7 +84,7 @@ impl Reader {
         usize::try_from(size).unwrap_or(usize::MAX)
     }
 
-    fn require(&mut self, holds: bool, key: &str, what: &str) {
+    pub(super) fn require(&mut self, holds: bool, key: &str, what: &str) {
         if !holds {
             self.problems.push(Problem::value(&self.sources, key, what));
         }
@@ -191,8 +193,13 @@ fn retry(reader: &mut Reader) -> Retry {
 
 fn policies(reader: &mut Reader) -> Policies {
     let paths = reader.list("policies.paths");
+    let named = [reader.sources.file.clone(), reader.sources.config_path.clone()];
+    let bases =
+        named.into_iter().flatten().filter_map(|file| file.parent().map(std::path::Path::to_path_buf));
     Policies {
         paths: paths.into_iter().map(PathBuf::from).collect(),
+        bases: bases.collect(),
+        config_path: reader.sources.config_path.clone(),
         tick: reader.positive("policies.tick"),
         lookback: reader.positive("policies.lookback"),
     }

@@ -5,22 +5,26 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The guardrails in force. Written in a policy as durations (`"10m"`, or a number of seconds) and counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Guardrails {
     /// How long the condition must hold without a break before it counts as violated.
     #[serde(rename = "for", with = "humantime_serde")]
+    #[schema(value_type = String, example = "10m")]
     pub hold: Duration,
     /// Pause per policy and target, from one action's reservation to the next; failed actions count.
     #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "10m")]
     pub cooldown: Duration,
     /// Most actions of this policy in one window; 0 means none.
     pub max_actions: u32,
     /// The length of that window.
     #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "10m")]
     pub window: Duration,
     /// Events older than this start nothing.
     #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "10m")]
     pub max_event_age: Duration,
 }
 

@@ -8,7 +8,7 @@ use super::Timestamp;
 use super::guardrails::Guardrails;
 
 /// How bad a violation is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Worth knowing.
@@ -52,7 +52,7 @@ impl Severity {
 }
 
 /// The order in which ready actions are claimed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// First.
@@ -102,7 +102,7 @@ impl Priority {
 }
 
 /// What a policy may do by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Report violations, act on none.
@@ -113,7 +113,8 @@ pub enum Mode {
 }
 
 /// Where a policy came from: a sync of files leaves those made over the API alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = PolicySource)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Made over the API.
@@ -166,6 +167,8 @@ pub struct Policy {
     pub version: i64,
     /// Disabled policies are kept and not evaluated.
     pub enabled: bool,
+    /// What its file said of `enabled` when it was last read.
+    pub declared: Option<bool>,
     /// Where it came from.
     pub source: Source,
     /// When it was made.

@@ -5,7 +5,10 @@
 pub mod answer;
 pub mod decide;
 pub mod execute;
+pub mod history;
 pub mod ingest;
+pub mod loops;
+pub mod settings;
 pub mod sweep;
 pub mod tenure;
 pub mod worker;

@@ -5,8 +5,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 
 use super::{Error, Result, Store, on};
 use super::{
-    action, bulk, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, slot, sweep,
-    why,
+    action, bulk, claim, finish, ids, ingest, migrate, node, numbers, policy, read, record, retention,
+    setting, slot, sweep, why,
 };
 
 impl Store {
@@ -22,10 +22,12 @@ impl Store {
             ingest::STATEMENTS,
             migrate::STATEMENTS,
             node::STATEMENTS,
+            numbers::STATEMENTS,
             policy::STATEMENTS,
             read::STATEMENTS,
             record::STATEMENTS,
             retention::STATEMENTS,
+            setting::STATEMENTS,
             slot::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,

@@ -11,7 +11,10 @@ use super::{Error, Pool, Result, Store, on};
 use crate::domain::event::PARTITIONS;
 
 /// Every migration, in order; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../../../migrations/0001_start.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "start", include_str!("../../../migrations/0001_start.sql")),
+    (4, "control", include_str!("../../../migrations/0004_control.sql")),
+];
 
 statements! { pub(super) STATEMENTS:
     INSTALL = "INSERT INTO installation (one, id, partitions) VALUES (1, $1, $2) ON CONFLICT (one) DO NOTHING";

@@ -50,8 +50,11 @@ impl Writer {
         unknown.dedup();
         let mut keys: HashMap<i64, SeriesKey> = HashMap::new();
         if !unknown.is_empty() {
-            for row in tx.series(&unknown).await? {
-                keys.insert(row.id, self.add_series(id, row)?);
+            let at_once = self.parts.settings.now().policy.batch_size as usize;
+            for some in unknown.chunks(at_once.max(1)) {
+                for row in tx.series(some).await? {
+                    keys.insert(row.id, self.add_series(id, row)?);
+                }
             }
         }
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
