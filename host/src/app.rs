@@ -151,6 +151,8 @@ impl App {
             tenures: Arc::clone(&parts.tenures),
             limits: limits(&config),
             started: Instant::now(),
+            permissions: Arc::default(),
+            document: Arc::from(""),
             ending: CancellationToken::new(),
         };
         Ok(Self { config, clock, store, api, arrivals, writer, parts, _lock: lock })

@@ -1,38 +1,42 @@
 //! Actions over HTTP: listed, made by hand, queued, cancelled, resolved.
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
-use axum::{Json, Router};
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Api;
+use super::describe::aliased;
+use super::ingest::Part;
 use super::input::{self, Fields};
-use super::problem::{Invalid, Problem};
+use super::problem::{self, Invalid, Problem};
 use crate::domain::action::Step;
 use crate::domain::event::normal_name;
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{ActionFilter, ActionRow, Cancelled, NewAction};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/actions", get(list).post(create))
-        .route("/actions", get(list).post(create))
-        .route("/api/v1/actions/health", get(health))
-        .route("/api/v1/actions/status/{action_status}", get(by_status))
-        .route("/api/v1/actions/{action_id}", get(show))
-        .route("/actions/{action_id}", get(show))
-        .route("/api/v1/actions/{action_id}/attempts", get(attempts))
-        .route("/api/v1/actions/{action_id}/cancel", put(cancel))
-        .route("/api/v1/actions/{action_id}/queue", post(queue))
-        .route("/api/v1/actions/{action_id}/resolve", post(resolve))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(aliased(routes!(list, create), &["/actions"]))
+        .routes(routes!(health))
+        .routes(routes!(by_status))
+        .routes(aliased(routes!(show), &["/actions/{action_id}"]))
+        .routes(routes!(attempts))
+        .routes(routes!(cancel))
+        .routes(routes!(queue))
+        .routes(routes!(resolve))
 }
 
-async fn health() -> Json<Value> {
-    Json(json!({"status": "healthy", "service": "actions"}))
+/// That actions are served.
+#[utoipa::path(get, path = "/api/v1/actions/health", tag = "actions", security(()),
+    responses((status = 200, description = "They are", body = Part)))]
+async fn health() -> Json<Part> {
+    Json(Part { status: "healthy", service: "actions" })
 }
 
 fn detail(row: &ActionRow) -> Result<Value, Problem> {
@@ -164,6 +168,9 @@ fn status(word: &str) -> Result<WireStatus, Problem> {
     })
 }
 
+/// Lists actions, newest first.
+#[utoipa::path(get, path = "/api/v1/actions", tag = "actions", security(("token" = ["read"])),
+    responses((status = 200, description = "Newest first", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut params = Params::new(query);
     let (limit, page) = (params.int("limit", 1..=500, 50), params.int("page", 1..=i64::MAX / 1_000, 1));
@@ -196,6 +203,9 @@ async fn page_of(api: &Api, filter: &ActionFilter, page: i64) -> Result<Json<Val
     })))
 }
 
+/// Lists actions of one status.
+#[utoipa::path(get, path = "/api/v1/actions/status/{action_status}", tag = "actions", security(("token" = ["read"])), params(("action_status" = String, Path)),
+    responses((status = 200, description = "Newest first", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn by_status(
     State(api): State<Api>,
     Path(word): Path<String>,
@@ -208,11 +218,17 @@ async fn by_status(
     page_of(&api, &filter, 1).await
 }
 
+/// One action.
+#[utoipa::path(get, path = "/api/v1/actions/{action_id}", tag = "actions", security(("token" = ["read"])), params(("action_id" = i64, Path)),
+    responses((status = 200, description = "The action", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn show(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
     let row = api.store.action(id(&text, "action")?).await?.ok_or_else(|| absent("action", &text))?;
     Ok(Json(detail(&row)?))
 }
 
+/// The attempts of an action.
+#[utoipa::path(get, path = "/api/v1/actions/{action_id}/attempts", tag = "actions", security(("token" = ["read"])), params(("action_id" = i64, Path)),
+    responses((status = 200, description = "Each run", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn attempts(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
     let id = id(&text, "action")?;
     api.store.action(id).await?.ok_or_else(|| absent("action", &text))?;
@@ -228,6 +244,9 @@ async fn body(api: &Api, headers: &HeaderMap, sent: Body, needed: bool) -> Resul
     input::parse(&bytes)
 }
 
+/// Makes an action by hand.
+#[utoipa::path(post, path = "/api/v1/actions", tag = "actions", security(("token" = ["operate"])), request_body = Value,
+    responses((status = 201, description = "Made", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
     let value = body(&api, &headers, sent, true).await?;
     let draft = draft(&api, &value)?;
@@ -338,6 +357,9 @@ fn changed(api: &Api, text: &str, done: Cancelled) -> Result<(Phase, Phase), Pro
     }
 }
 
+/// Cancels an action that has not ended.
+#[utoipa::path(put, path = "/api/v1/actions/{action_id}/cancel", tag = "actions", security(("token" = ["operate"])), params(("action_id" = i64, Path)),
+    responses((status = 200, description = "Cancelled", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn cancel(
     State(api): State<Api>,
     Path(text): Path<String>,
@@ -360,6 +382,9 @@ async fn cancel(
     })))
 }
 
+/// Queues a held action.
+#[utoipa::path(post, path = "/api/v1/actions/{action_id}/queue", tag = "actions", security(("token" = ["operate"])), params(("action_id" = i64, Path)),
+    responses((status = 200, description = "Queued", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn queue(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
     let id = id(&text, "action")?;
     let done = api.store.queue_action(id, "api", api.clock.now()).await?;
@@ -368,6 +393,9 @@ async fn queue(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<
     Ok(Json(json!({"ok": true, "action_id": id, "message": "Action queued", "state": after})))
 }
 
+/// Says what came of an action whose outcome is unknown.
+#[utoipa::path(post, path = "/api/v1/actions/{action_id}/resolve", tag = "actions", security(("token" = ["operate"])), params(("action_id" = i64, Path)), request_body = Value,
+    responses((status = 200, description = "Resolved", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn resolve(
     State(api): State<Api>,
     Path(text): Path<String>,

@@ -1,49 +1,111 @@
 //! Incidents, and why they went the way they went.
 
+use axum::Json;
 use axum::extract::{Path, RawQuery, State};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::Api;
 use super::actions::{Params, absent, id};
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use crate::domain::Timestamp;
 use crate::domain::incident::State as IncidentState;
-use crate::store::{Chain, IncidentRow};
+use crate::domain::{Phase, WireStatus};
+use crate::store::{AttemptRow, AuditFact, Chain, DecisionFact, EventFact, IncidentRow};
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/incidents", get(list))
-        .route("/api/v1/incidents/{incident_id}", get(show))
-        .route("/api/v1/incidents/{incident_id}/why", get(why))
-        .route("/api/v1/actions/{action_id}/why", get(why_action))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(why))
+        .routes(routes!(why_action))
 }
 
-fn detail(row: &IncidentRow) -> Value {
+/// One episode of one policy on one target.
+#[derive(Serialize, ToSchema)]
+struct Incident {
+    /// Its id.
+    id: i64,
+    /// Its policy.
+    policy_name: String,
+    /// The policy's version when it opened.
+    policy_version: i64,
+    /// `info`, `warning` or `critical`.
+    severity: String,
+    /// On what.
+    target: String,
+    /// `open`, `healed`, `expired` or `handed_over`.
+    state: String,
+    /// When it opened.
+    opened_at: Timestamp,
+    /// When it was closed or handed over.
+    closed_at: Option<Timestamp>,
+    /// When the condition was no longer met.
+    cleared_at: Option<Timestamp>,
+    /// The event that opened it.
+    event_id: i64,
+    /// The last event that violated it.
+    last_event_id: i64,
+    /// When that was.
+    last_violated_at: Timestamp,
+    /// How often it was violated.
+    violations: i64,
+    /// Actions it made.
+    actions: i64,
+    /// The last of them.
+    last_action_id: Option<i64>,
+    /// `act`, or the reason why not.
+    latest_decision: Option<String>,
+    /// What the condition saw.
+    saw: Value,
+}
+
+fn detail(row: &IncidentRow) -> Incident {
     let time = |micros: Option<i64>| micros.map(Timestamp::from_micros);
-    json!({
-        "id": row.id,
-        "policy_name": row.policy_name,
-        "policy_version": row.policy_version,
-        "severity": row.severity,
-        "target": row.target,
-        "state": row.state,
-        "opened_at": time(Some(row.opened_at)),
-        "closed_at": time(row.closed_at),
-        "cleared_at": time(row.cleared_at),
-        "event_id": row.event_id,
-        "last_event_id": row.last_event_id,
-        "last_violated_at": time(Some(row.last_violated_at)),
-        "violations": row.violations,
-        "actions": row.actions,
-        "last_action_id": row.last_action_id,
-        "latest_decision": row.reason,
-        "saw": serde_json::from_str::<Value>(&row.evidence).unwrap_or(Value::Null),
-    })
+    Incident {
+        id: row.id,
+        policy_name: row.policy_name.clone(),
+        policy_version: row.policy_version,
+        severity: row.severity.clone(),
+        target: row.target.clone(),
+        state: row.state.clone(),
+        opened_at: Timestamp::from_micros(row.opened_at),
+        closed_at: time(row.closed_at),
+        cleared_at: time(row.cleared_at),
+        event_id: row.event_id,
+        last_event_id: row.last_event_id,
+        last_violated_at: Timestamp::from_micros(row.last_violated_at),
+        violations: row.violations,
+        actions: row.actions,
+        last_action_id: row.last_action_id,
+        latest_decision: row.reason.clone(),
+        saw: serde_json::from_str::<Value>(&row.evidence).unwrap_or(Value::Null),
+    }
 }
 
-async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+/// Incidents, newest first.
+#[derive(Serialize, ToSchema)]
+struct Listed {
+    /// Always true.
+    ok: bool,
+    /// How many follow.
+    count: usize,
+    /// Them.
+    incidents: Vec<Incident>,
+}
+
+/// Lists incidents, newest first.
+#[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", security(("token" = ["read"])),
+    params(("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "How many; 50"),
+        ("state" = Option<String>, Query, description = "open, healed, expired or handed_over"),
+        ("target" = Option<String>, Query, description = "Exactly this target"),
+        ("policy" = Option<String>, Query, description = "Exactly this policy")),
+    responses((status = 200, description = "The newest of them", body = Listed),
+        (status = 422, description = "A parameter can't be used", body = problem::Body)))]
+async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Listed>, Problem> {
     let mut params = Params::new(query);
     let limit = params.int("limit", 1..=500, 50);
     let text = |name| params.text(name).unwrap_or("").to_owned();
@@ -53,47 +115,128 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
     }
     params.done()?;
     let rows = api.store.incidents(&state, &target, &policy, limit).await?;
-    let incidents: Vec<Value> = rows.iter().map(detail).collect();
-    Ok(Json(json!({"ok": true, "count": incidents.len(), "incidents": incidents})))
+    let incidents: Vec<Incident> = rows.iter().map(detail).collect();
+    Ok(Json(Listed { ok: true, count: incidents.len(), incidents }))
 }
 
-async fn show(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
+/// One incident.
+#[utoipa::path(get, path = "/api/v1/incidents/{incident_id}", tag = "incidents", security(("token" = ["read"])),
+    params(("incident_id" = i64, Path)),
+    responses((status = 200, description = "The incident", body = Incident),
+        (status = 404, description = "No such incident", body = problem::Body),
+        (status = 422, description = "The id is no integer", body = problem::Body)))]
+async fn show(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Incident>, Problem> {
     let row = api.store.incident(id(&text, "incident")?).await?.ok_or_else(|| absent("incident", &text))?;
     Ok(Json(detail(&row)))
 }
 
-async fn why(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
+/// The chain of facts behind an incident or an action.
+#[derive(Serialize, ToSchema)]
+struct Why {
+    /// The event that began it.
+    event: Option<EventFact>,
+    /// What was decided, the decisions not to act included.
+    decisions: Vec<DecisionFact>,
+    /// What was done.
+    actions: Vec<Deed>,
+    /// Every transition.
+    audit: Vec<AuditFact>,
+    /// The incident, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incident: Option<Incident>,
+    /// The incident of an action, where the action was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incident_id: Option<Option<i64>>,
+    /// The same as sentences, oldest first, where the incident was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    story: Option<Vec<String>>,
+}
+
+/// An action of the chain.
+#[derive(Serialize, ToSchema)]
+struct Deed {
+    /// Its id.
+    id: i64,
+    /// What.
+    action: String,
+    /// On what.
+    target: String,
+    /// One of the five.
+    status: WireStatus,
+    /// The finer state.
+    state: Phase,
+    /// The plugin of its last attempt.
+    plugin: Option<String>,
+    /// The plugin's digest.
+    digest: Option<String>,
+    /// What may be done when the outcome is unknown.
+    effects: Option<String>,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it ended.
+    completed_at: Option<Timestamp>,
+    /// For people.
+    details: Option<String>,
+    /// Why it failed.
+    error_message: Option<String>,
+    /// Each run.
+    attempts: Vec<AttemptRow>,
+}
+
+/// Why an incident went the way it went.
+#[utoipa::path(get, path = "/api/v1/incidents/{incident_id}/why", tag = "incidents", security(("token" = ["read"])),
+    params(("incident_id" = i64, Path)),
+    responses((status = 200, description = "The chain", body = Why),
+        (status = 404, description = "No such incident", body = problem::Body),
+        (status = 422, description = "The id is no integer", body = problem::Body)))]
+async fn why(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Why>, Problem> {
     let row = api.store.incident(id(&text, "incident")?).await?.ok_or_else(|| absent("incident", &text))?;
     let chain = api.store.chain_of_incident(row.id, row.event_id).await?;
-    let mut answer = facts(&api, &chain).await?;
-    answer["incident"] = detail(&row);
-    answer["story"] = json!(story(&row, &chain));
+    let told = story(&row, &chain);
+    let mut answer = facts(&api, chain).await?;
+    answer.incident = Some(detail(&row));
+    answer.story = Some(told);
     Ok(Json(answer))
 }
 
-async fn why_action(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
+/// Why an action was made and what came of it.
+#[utoipa::path(get, path = "/api/v1/actions/{action_id}/why", tag = "actions", security(("token" = ["read"])),
+    params(("action_id" = i64, Path)),
+    responses((status = 200, description = "The chain", body = Why),
+        (status = 404, description = "No such action", body = problem::Body),
+        (status = 422, description = "The id is no integer", body = problem::Body)))]
+async fn why_action(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Why>, Problem> {
     let row = api.store.action(id(&text, "action")?).await?.ok_or_else(|| absent("action", &text))?;
     let chain = api.store.chain_of_action(row.id, row.event_id).await?;
-    let mut answer = facts(&api, &chain).await?;
-    answer["incident_id"] = json!(row.incident_id);
+    let mut answer = facts(&api, chain).await?;
+    answer.incident_id = Some(row.incident_id);
     Ok(Json(answer))
 }
 
-async fn facts(api: &Api, chain: &Chain) -> Result<Value, Problem> {
+async fn facts(api: &Api, chain: Chain) -> Result<Why, Problem> {
     let mut actions = Vec::new();
-    for (action, attempts) in &chain.actions {
-        let Some(row) = api.store.action(*action).await? else { continue };
+    for (action, attempts) in chain.actions {
+        let Some(row) = api.store.action(action).await? else { continue };
         let phase = row.phase()?;
-        actions.push(json!({
-            "id": action, "action": row.kind, "target": row.target, "status": phase.wire(), "state": phase,
-            "plugin": row.plugin, "digest": row.digest, "effects": row.effects, "created_at": row.created_at(),
-            "completed_at": row.completed_at(), "details": row.details, "error_message": row.error_message,
-            "attempts": attempts,
-        }));
+        let (created_at, completed_at) = (row.created_at(), row.completed_at());
+        actions.push(Deed {
+            id: action,
+            action: row.kind,
+            target: row.target,
+            status: phase.wire(),
+            state: phase,
+            plugin: row.plugin,
+            digest: row.digest,
+            effects: row.effects,
+            created_at,
+            completed_at,
+            details: row.details,
+            error_message: row.error_message,
+            attempts,
+        });
     }
-    Ok(json!({
-        "event": chain.event, "decisions": chain.decisions, "actions": actions, "audit": chain.audit,
-    }))
+    let (event, decisions, audit) = (chain.event, chain.decisions, chain.audit);
+    Ok(Why { event, decisions, actions, audit, incident: None, incident_id: None, story: None })
 }
 
 /// The chain as sentences, oldest first.

@@ -5,20 +5,25 @@ mod fast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::describe::aliased;
 use super::input::{self, Fields, Media};
-use super::problem::{Invalid, Problem};
+use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Tags, Target};
+use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
 /// A reading from further ahead than this carries the receive time instead.
@@ -30,18 +35,67 @@ const MEMBERS: [&str; 5] = ["name", "value", "tags", "labels", "timestamp"];
 /// Warnings listed in one answer.
 const WARNINGS: usize = 100;
 
-pub(super) fn router() -> Router<Api> {
-    Router::new()
-        .route("/api/v1/ingest", post(ingest))
-        .route("/ingest", post(ingest))
-        .route("/api/v1/ingest/health", get(health))
-        .route("/ingest/health", get(health))
+pub(super) fn router() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(aliased(routes!(ingest), &["/ingest"]))
+        .routes(aliased(routes!(health), &["/ingest/health"]))
 }
 
-async fn health() -> Json<Value> {
-    Json(json!({"status": "healthy", "service": "ingest"}))
+/// That a part of the API is served.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Part {
+    /// Always `healthy`.
+    pub(super) status: &'static str,
+    /// The part's name.
+    pub(super) service: &'static str,
 }
 
+/// One reading. Numbers may be sent as text, times as RFC 3339, dates or unix seconds.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `event` reads")]
+struct Metric {
+    /// The metric's name, trimmed.
+    #[schema(min_length = 1, max_length = 255, example = "cpu_percent")]
+    name: String,
+    /// What was observed: finite.
+    #[schema(value_type = f64)]
+    value: f64,
+    /// What it is about. The target is the first of `target`, `service`, `pod`, `instance`, `host`.
+    #[schema(required = false, value_type = Option<std::collections::BTreeMap<String, String>>)]
+    tags: Option<BTreeMap<String, String>>,
+    /// Tags too, where `tags` lacks the key; values that are no text become text.
+    #[schema(required = false, value_type = Option<std::collections::BTreeMap<String, Value>>)]
+    labels: Option<BTreeMap<String, Value>>,
+    /// When it was observed. Without it, now.
+    #[schema(required = false, value_type = Option<Value>)]
+    timestamp: Option<Value>,
+}
+
+/// What may be posted: one reading or a list of at most 10,000.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what `read` reads")]
+enum Metrics {
+    /// One.
+    One(Metric),
+    /// Several: all or none are stored.
+    Many(Vec<Metric>),
+}
+
+/// That readings are taken.
+#[utoipa::path(get, path = "/api/v1/ingest/health", tag = "ingest", security(()),
+    responses((status = 200, description = "They are", body = Part)))]
+async fn health() -> Json<Part> {
+    Json(Part { status: "healthy", service: "ingest" })
+}
+
+/// Takes readings, decides about each, and answers once everything is on disk.
+#[utoipa::path(post, path = "/api/v1/ingest", tag = "ingest", security(("token" = ["ingest"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key and body gets the first answer; kept 24 h")),
+    request_body(content((Metrics = "application/json"), (String = "application/x-ndjson"))),
+    responses((status = 201, description = "Stored, or known already", body = Answer),
+        (status = 408, description = "The body did not arrive in time", body = problem::Body),
+        (status = 422, description = "Nothing was stored: each fault is named", body = problem::Body)))]
 async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let request = match read(&api, &headers, body).await {
         Ok(request) => request,

@@ -2,6 +2,8 @@
 //! parses at the door, asks the pipeline or the store, and renders.
 
 mod actions;
+pub mod describe;
+mod docs;
 mod door;
 mod etag;
 mod health;
@@ -22,6 +24,8 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::Uri;
 use axum::middleware;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
 use crate::config::About;
@@ -36,6 +40,7 @@ use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
+pub use describe::{Permission, Permissions};
 pub use problem::Problem;
 
 /// What the handlers work with.
@@ -73,6 +78,10 @@ pub struct Api {
     pub limits: Limits,
     /// When the server began.
     pub started: Instant,
+    /// Who may call what; filled in by [`router`].
+    pub permissions: Arc<Permissions>,
+    /// The OpenAPI document as text; filled in by [`router`].
+    pub document: Arc<str>,
     /// Set when it is ending.
     pub ending: tokio_util::sync::CancellationToken,
 }
@@ -100,18 +109,37 @@ pub struct Limits {
     pub origins: Vec<String>,
 }
 
-/// All routes.
-pub fn router(api: Api) -> Router {
-    let (body, path) = (DefaultBodyLimit::max(api.limits.ingest_body), api.metrics_path.clone());
-    let served = Router::new()
+/// All routes as they are described, before anything is served.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(OpenApi::default())
         .merge(ingest::router())
-        .merge(Router::from(policies::router()))
+        .merge(policies::router())
         .merge(actions::router())
         .merge(incidents::router())
         .merge(plugins::router())
-        .merge(Router::from(queue::router()))
-        .merge(Router::from(settings::router()))
+        .merge(queue::router())
+        .merge(settings::router())
         .merge(health::router())
+        .merge(docs::router())
+}
+
+/// The OpenAPI document of everything that is served.
+#[must_use]
+pub fn document() -> OpenApi {
+    describe::complete(routes().into_openapi())
+}
+
+/// What is served.
+pub fn router(mut api: Api) -> Router {
+    let (routes, described) = routes().split_for_parts();
+    let mut document = describe::complete(described);
+    document.info.title.clone_from(&api.about.title);
+    document.info.description = Some(api.about.description.clone());
+    document.info.version.clone_from(&api.about.version);
+    api.permissions = Arc::new(Permissions::of(&document));
+    api.document = docs::text(&document);
+    let (body, path) = (DefaultBodyLimit::max(api.limits.ingest_body), api.metrics_path.clone());
+    let served = routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)

@@ -2,7 +2,9 @@
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::pipeline::ingest::Refused;
 use crate::store;
@@ -16,10 +18,55 @@ pub struct Problem {
     extra: Vec<(&'static str, Value)>,
 }
 
-/// STUB until the merge.
-#[derive(utoipa::ToSchema)]
+/// The body of every answer of 400 and above.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
 pub struct Body {
-    detail: String,
+    /// In words; for 422 a list of faults.
+    detail: Detail,
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// Names the request in the log.
+    instance: String,
+    /// A fixed text that older clients look for (429 and 500).
+    #[schema(required = false)]
+    error: Option<String>,
+    /// Seconds to wait (429).
+    #[schema(required = false)]
+    retry_after: Option<u64>,
+}
+
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Detail {
+    /// In words.
+    Text(String),
+    /// Each fault with its place.
+    Faults(Vec<Fault>),
+}
+
+/// One fault of a request.
+#[derive(Serialize, ToSchema)]
+pub struct Fault {
+    /// What kind of fault.
+    #[serde(rename = "type")]
+    kind: String,
+    /// Where: `body`, `query`, `path` or `header`, then the members down to it.
+    loc: Vec<Value>,
+    /// In words.
+    msg: String,
+    /// The offending value; long ones are cut, members named like secrets are masked.
+    input: Value,
+    /// Numbers that explain it.
+    #[schema(required = false, value_type = Object)]
+    ctx: Option<Value>,
 }
 
 /// One entry of a 422's list.

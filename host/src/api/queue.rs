@@ -36,6 +36,7 @@ const DEPTHS: i64 = 5;
 
 /// The action that ended last.
 #[derive(Serialize, ToSchema)]
+#[schema(as = QueueLastTask)]
 struct LastTask {
     /// Its id as text.
     task_id: String,
@@ -49,6 +50,7 @@ struct LastTask {
 
 /// One sample of the queue's length.
 #[derive(Serialize, ToSchema)]
+#[schema(as = QueueSample)]
 struct Sample {
     /// When.
     time: Timestamp,
@@ -150,6 +152,7 @@ struct QueueHealth {
 
 /// A sample was taken.
 #[derive(Serialize, ToSchema)]
+#[schema(as = QueueRecorded)]
 struct Recorded {
     /// Always `recorded`.
     status: &'static str,
@@ -179,6 +182,7 @@ struct LoopList {
 
 /// Tasks were injected.
 #[derive(Serialize, ToSchema)]
+#[schema(as = QueueInjected)]
 struct Injected {
     /// Always true.
     ok: bool,

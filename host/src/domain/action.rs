@@ -10,7 +10,7 @@
 use serde::Serialize;
 
 /// Where an action stands. On the wire this is `state`; [`Phase::wire`] is `status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Recorded, not queued: waits for a person.
@@ -71,7 +71,7 @@ pub enum Step {
 }
 
 /// The five statuses of the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WireStatus {
     /// Not started, or waiting for its next attempt.
@@ -215,7 +215,7 @@ impl Phase {
 }
 
 /// What may be done when the outcome of a run is unknown, as its plugin declares it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effects {
     /// Run it again.

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::Timestamp;
 
 /// Where an incident stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = IncidentState)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// The condition was met and is not known to be over.

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
 use crate::engine::Compiled;
@@ -11,7 +12,7 @@ use crate::engine::Compiled;
 pub const LISTED: usize = 100;
 
 /// A violated policy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Violation {
     /// Its name.
     pub policy_name: String,
@@ -34,7 +35,7 @@ pub struct Violation {
 }
 
 /// An action that the violation led to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ActionTriggered {
     /// What is done.
     pub action: String,
@@ -51,7 +52,8 @@ pub struct ActionTriggered {
 }
 
 /// The body of a 201.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Ingested)]
 pub struct Answer {
     /// Always true.
     pub ok: bool,

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::load::Loaded;
 use super::types::{Effects, Risk};
 
 /// Where a component comes from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[schema(as = PluginSource)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Source {
     /// It is part of the program.
@@ -21,6 +23,7 @@ pub enum Source {
     /// It was dropped into the directory of plugins.
     File {
         /// The file.
+        #[schema(value_type = String)]
         path: PathBuf,
     },
 }
@@ -35,7 +38,8 @@ impl std::fmt::Display for Source {
 }
 
 /// Whether a plugin is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = PluginStatus)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It is.
@@ -47,7 +51,7 @@ pub enum Status {
 }
 
 /// Why a component is not served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Refusal {
     /// In words.
     pub reason: String,
@@ -58,7 +62,7 @@ pub struct Refusal {
 }
 
 /// One plugin as operators see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct PluginInfo {
     /// Its own name; of a refused one the file's.
     pub name: String,
@@ -91,7 +95,7 @@ pub struct PluginInfo {
 }
 
 /// One action of a plugin.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ActionInfo {
     /// Its name.
     pub name: String,
@@ -112,7 +116,7 @@ pub struct ActionInfo {
 }
 
 /// One connection that a plugin asks for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SlotInfo {
     /// The plugin's name for it.
     pub slot: String,

@@ -43,7 +43,7 @@ pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow};
 pub use setting::Overrides;
 use sql::{Dialect, Sql};
-pub use why::Chain;
+pub use why::{AuditFact, Chain, DecisionFact, EventFact};
 
 /// What can go wrong, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Result;
 use super::ingest::broken;
@@ -28,7 +29,7 @@ pub(super) fn time(micros: Option<i64>) -> Option<Timestamp> {
 }
 
 /// One attempt of an action, as history shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AttemptRow {
     /// 1 for the first.
     pub attempt: i64,
@@ -57,7 +58,7 @@ pub struct AttemptRow {
 }
 
 /// One call of an attempt through a connection.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct CallRow {
     /// Fence of its attempt.
     pub fence: i64,

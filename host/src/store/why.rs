@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::rows::{AttemptRow, CallRow, json, time};
 use super::sql::statements;
@@ -23,7 +24,7 @@ statements! { pub(super) STATEMENTS:
 }
 
 /// An event as it was stored.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EventFact {
     /// Its metric id.
     pub metric_id: i64,
@@ -40,7 +41,7 @@ pub struct EventFact {
 }
 
 /// One decision of an incident, with how often it repeated.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DecisionFact {
     /// When it was first taken.
     pub at: Timestamp,
@@ -63,7 +64,7 @@ pub struct DecisionFact {
 }
 
 /// One audit entry.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditFact {
     /// When.
     pub at: Timestamp,
