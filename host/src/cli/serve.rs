@@ -8,10 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use crate::app::{self, App};
+use crate::app::{self, App, SetLevel};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::pipeline::settings::SetLevel;
 use crate::telemetry;
 
 /// Serves until it is told to stop.
