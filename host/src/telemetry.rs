@@ -108,7 +108,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let message = own.0.remove("message").unwrap_or_default();
         let exception = own.0.remove("error");
         inherited.append(&mut own.0);
-        let line = Line { event, function, message, exception, fields: inherited };
+        let line = Line { event, service: &self.service, function, message, exception, fields: inherited };
         let text = if self.json { line.json(&self.clock) } else { line.text(&self.clock) };
         // One write per line, so that lines of several threads do not mix.
         (self.write)(text.as_bytes());
@@ -117,6 +117,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
 
 struct Line<'a> {
     event: &'a Event<'a>,
+    service: &'a str,
     function: Option<&'static str>,
     message: Value,
     exception: Option<Value>,
@@ -142,7 +143,7 @@ impl Line<'_> {
         let mut add = |name: &str, value: Value| line.insert(name.to_owned(), value);
         add("timestamp", clock.now().to_string().into());
         add("level", self.level().into());
-        add("service", "vigil".into());
+        add("service", self.service.into());
         add("logger", place.target().into());
         add("message", std::mem::take(&mut self.message));
         add("module", place.module_path().map_or(Value::Null, Value::from));

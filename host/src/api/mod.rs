@@ -11,6 +11,7 @@ mod incidents;
 mod ingest;
 mod input;
 mod journal;
+mod lax;
 mod plugins;
 pub mod policies;
 pub mod problem;

@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::input::{self, Fields};
+use super::lax::Whole;
 use super::problem::{self, Problem};
 use crate::config::Environment;
 use crate::domain::Timestamp;
@@ -199,9 +200,8 @@ struct Injected {
 #[schema(as = InjectTasks)]
 #[expect(dead_code, reason = "it describes what is read member by member")]
 struct InjectBody {
-    /// 5 if absent.
-    #[schema(minimum = 1, maximum = 50)]
-    count: Option<i64>,
+    /// From 1 to 50; 5 if absent.
+    count: Option<Whole>,
 }
 
 fn rate(numbers: &QueueNumbers) -> f64 {

@@ -11,6 +11,7 @@ use crate::support::{Options, Request, Response, Vigil};
 on_both!(a_version_is_changed_only_by_who_has_seen_it, no_update_is_lost, one_of_many_makes_a_name);
 
 const PATH: &str = "/api/v1/policies/p";
+const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
 
 fn tag(answer: &Response) -> String {
     answer.header("ETag").unwrap_or_else(|| panic!("no ETag in {:?}", answer.headers)).to_owned()
@@ -70,7 +71,7 @@ fn no_update_is_lost(options: Options) {
         |at| json!({"description": format!("d{at}")}),
         |at| json!({"target": format!("t{at}")}),
         |at| json!({"params": {"x": at}}),
-        |at| json!({"severity": ["info", "warning", "critical"][at % 3]}),
+        |at| json!({"severity": SEVERITIES[at % 3]}),
     ];
     thread::scope(|scope| {
         for change in changes {
@@ -88,7 +89,7 @@ fn no_update_is_lost(options: Options) {
         ("description", json!(format!("d{last}"))),
         ("target", json!(format!("t{last}"))),
         ("params", json!({"x": last})),
-        ("severity", json!(["info", "warning", "critical"][last % 3])),
+        ("severity", json!(SEVERITIES[last % 3])),
         ("version", json!(1 + 4 * ROUNDS)),
     ] {
         assert_eq!(now[member], expected, "{member} of {now}");

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::shape::{ChangeBody, Done};
-use super::{PolicyInfo, absent, action_warning, body, checked, find, read, tagged};
+use super::{Draft, PolicyInfo, absent, action_warning, body, checked, find, read, tagged};
 use crate::api::Api;
 use crate::api::actions::Params;
 use crate::api::etag::{self, Seen};
@@ -25,20 +25,59 @@ const MEMBERS: [&str; 6] = ["description", "severity", "target", "enabled", "aut
 /// Members that only a replacement changes.
 const WHOLE: [&str; 7] = ["condition", "action", "mode", "guardrails", "cooldown", "name", "steps"];
 
-/// Makes the change that `derive` wants of the policy as it is. With `If-Match` it is made on that edition or not at
-/// all; without, it is derived again from whatever is there. None: nothing to be done.
-async fn change<F>(api: &Api, name: &str, seen: &Seen, mut derive: F) -> Result<Policy, Problem>
-where
-    F: AsyncFnMut(&Policy) -> Result<Option<Change>, Problem>,
-{
+/// What a request wants of a policy, whatever it looks like.
+enum Wanted {
+    /// Members changed: the body.
+    Members(Value),
+    /// Another content under the same name.
+    Whole(Box<Draft>),
+    /// On or off.
+    Switched(bool),
+    /// Gone.
+    Removed,
+}
+
+impl Wanted {
+    /// The change that brings `policy` there, with what its author should know; none: it is there.
+    fn of(&self, api: &Api, policy: &Policy) -> Result<(Option<Change>, Vec<String>), Problem> {
+        Ok(match self {
+            Self::Members(value) => {
+                let (spec, enabled, warnings) = patched(api, policy, value)?;
+                (Some(replace(policy, spec, enabled)), warnings)
+            }
+            Self::Whole(draft) => {
+                let change = replace(policy, draft.spec.clone(), draft.enabled);
+                (Some(change), draft.warnings.clone())
+            }
+            Self::Switched(on) => {
+                let differs = policy.enabled != *on;
+                (differs.then(|| replace(policy, policy.spec.clone(), *on)), Vec::new())
+            }
+            Self::Removed => {
+                let edition = Edition::of(policy);
+                (Some(Change::Remove { edition, name: policy.name.clone() }), Vec::new())
+            }
+        })
+    }
+}
+
+/// Makes a change of the policy as it is, and answers what it was. With `If-Match` it is made on that edition or
+/// not at all; without, it is derived again from whatever is there.
+async fn change(
+    api: &Api,
+    name: &str,
+    seen: &Seen,
+    wanted: &Wanted,
+) -> Result<(Policy, Vec<String>), Problem> {
     for _ in 0..TRIES {
         let policy = find(api, name).await?;
         seen.check(Edition::of(&policy))?;
-        let Some(change) = derive(&policy).await? else { return Ok(policy) };
+        let (change, warnings) = wanted.of(api, &policy)?;
+        let Some(change) = change else { return Ok((policy, warnings)) };
         match api.store.change_policies(&[change], "api", api.clock.now()).await {
             Ok(rev) => {
                 api.ingest.policies_changed(rev).await;
-                return Ok(policy);
+                return Ok((policy, warnings));
             }
             Err(Error::Conflict) if seen.may_look_again() => {}
             Err(Error::Conflict) => {
@@ -75,14 +114,13 @@ pub(super) async fn update(
     let value = body(&api, &headers, sent).await?;
     let whole = flag(query, "replace")?;
     let seen = Seen::of(&headers);
-    let mut warnings = Vec::new();
-    let edited = change(&api, &name, &seen, async |policy: &Policy| {
-        let (spec, enabled, said) =
-            if whole { replaced(&api, &name, &value).await? } else { patched(&api, policy, &value)? };
-        warnings = said;
-        Ok(Some(replace(policy, spec, enabled)))
-    });
-    edited.await?;
+    let wanted = if whole {
+        seen.check(Edition::of(&find(&api, &name).await?))?;
+        Wanted::Whole(Box::new(replaced(&api, &name, value).await?))
+    } else {
+        Wanted::Members(value)
+    };
+    let (_, warnings) = change(&api, &name, &seen, &wanted).await?;
     Ok(tagged(&api, StatusCode::OK, &find(&api, &name).await?, &warnings))
 }
 
@@ -108,13 +146,11 @@ fn flag(query: Option<String>, name: &str) -> Result<bool, Problem> {
 }
 
 /// The body as a whole policy under the name of the path.
-async fn replaced(api: &Api, name: &str, value: &Value) -> Result<(Spec, bool, Vec<String>), Problem> {
-    let mut value = value.clone();
+async fn replaced(api: &Api, name: &str, mut value: Value) -> Result<Draft, Problem> {
     if let Value::Object(members) = &mut value {
         members.insert("name".to_owned(), json!(name));
     }
-    let draft = checked(api, value).await?;
-    Ok((draft.spec, draft.enabled, draft.warnings))
+    checked(api, value).await
 }
 
 /// The policy with the members that this route may change.
@@ -177,11 +213,7 @@ pub(super) async fn remove(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Done>, Problem> {
-    let seen = Seen::of(&headers);
-    let gone = change(&api, &name, &seen, async |policy: &Policy| {
-        Ok(Some(Change::Remove { edition: Edition::of(policy), name: policy.name.clone() }))
-    });
-    let gone = gone.await?;
+    let (gone, _) = change(&api, &name, &Seen::of(&headers), &Wanted::Removed).await?;
     let mut message = format!("Policy '{name}' deleted");
     if gone.source == Source::File {
         message.push_str(
@@ -224,11 +256,7 @@ pub(super) async fn disable(
 }
 
 async fn switch(api: &Api, name: &str, headers: &HeaderMap, enabled: bool) -> Result<Response, Problem> {
-    let seen = Seen::of(headers);
-    let switched = change(api, name, &seen, async |policy: &Policy| {
-        Ok((policy.enabled != enabled).then(|| replace(policy, policy.spec.clone(), enabled)))
-    });
-    let before = switched.await?;
+    let (before, _) = change(api, name, &Seen::of(headers), &Wanted::Switched(enabled)).await?;
     let version = before.version + i64::from(before.enabled != enabled);
     let word = if enabled { "enabled" } else { "disabled" };
     let done = Done { ok: true, message: format!("Policy '{name}' {word}") };

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::Api;
+use crate::api::lax::Flag;
 use crate::domain::Timestamp;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::policy::{Mode, Policy, Severity, Source};
@@ -212,11 +213,9 @@ pub(super) struct PolicyBody {
     /// The pattern of targets: `all`, a name, or a shell pattern with `*`.
     target: Option<String>,
     /// Whether it is in force at once.
-    #[schema(value_type = Option<Object>)]
-    enabled: Option<Value>,
+    enabled: Option<Flag>,
     /// Whether it may act by itself.
-    #[schema(value_type = Option<Object>)]
-    auto_remediate: Option<Value>,
+    auto_remediate: Option<Flag>,
     /// `observe` or `auto`; goes before `auto_remediate`.
     mode: Option<String>,
     /// When it is violated: an object with `type`.
@@ -245,11 +244,9 @@ pub(super) struct ChangeBody {
     /// The pattern of targets.
     target: Option<String>,
     /// Whether it is evaluated.
-    #[schema(value_type = Option<Object>)]
-    enabled: Option<Value>,
+    enabled: Option<Flag>,
     /// Whether it may act by itself.
-    #[schema(value_type = Option<Object>)]
-    auto_remediate: Option<Value>,
+    auto_remediate: Option<Flag>,
     /// Replaced whole.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
