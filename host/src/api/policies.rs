@@ -96,7 +96,7 @@ fn page(api: &Api, policies: Vec<Policy>, query: Option<String>) -> Result<Json<
         policies.into_iter().skip_while(|policy: &Policy| after.is_some_and(|id: i64| policy.id <= id));
     let page: Vec<Policy> = rest.by_ref().take(limit).collect();
     let next_cursor = page.last().filter(|_| rest.next().is_some()).map(|last| format!("p{}", last.id));
-    Ok(Json(Listed::new(api, page, (total, enabled_count), next_cursor)))
+    Ok(Json(Listed::new(api, &page, (total, enabled_count), next_cursor)))
 }
 
 /// One policy.

@@ -184,6 +184,7 @@ struct LoopList {
 /// Tasks were injected.
 #[derive(Serialize, ToSchema)]
 #[schema(as = QueueInjected)]
+#[expect(clippy::struct_field_names, reason = "the name on the wire")]
 struct Injected {
     /// Always true.
     ok: bool,
@@ -358,13 +359,11 @@ async fn count(api: &Api, headers: &HeaderMap, sent: Body) -> Result<usize, Prob
         Some(Value::Null | Value::Array(_) | Value::Object(_)) => None,
         Some(_) => super::settings::whole(&mut fields, "count", (1, 50)),
     };
-    match count.and_then(|count| usize::try_from(count).ok()) {
-        Some(count) => Ok(count),
-        None => {
-            if fields.faults.is_empty() {
-                fields.fault("int_type", "count", "Input should be a valid integer");
-            }
-            Err(Problem::invalid(fields.faults))
-        }
+    if let Some(count) = count.and_then(|count| usize::try_from(count).ok()) {
+        return Ok(count);
     }
+    if fields.faults.is_empty() {
+        fields.fault("int_type", "count", "Input should be a valid integer");
+    }
+    Err(Problem::invalid(fields.faults))
 }

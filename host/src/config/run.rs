@@ -8,6 +8,7 @@ use super::values::Span;
 
 /// Defaults of the settings that have no other home.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Run {
     /// `server.environment`.
     pub environment: Environment,

@@ -155,8 +155,8 @@ fn database_url(variables: &Variables) -> Option<(&'static str, String)> {
     let user = encoded(part("DB_USER", "vigil"));
     let password =
         set(variables, "DB_PASSWORD").map(|word| format!(":{}", encoded(word))).unwrap_or_default();
-    let (port, name) = (port(part("DB_PORT", "5432")), encoded(part("DB_NAME", "vigil")));
-    Some(("DB_HOST", format!("postgresql://{user}{password}@{host}:{port}/{name}")))
+    let (at, name) = (port(part("DB_PORT", "5432")), encoded(part("DB_NAME", "vigil")));
+    Some(("DB_HOST", format!("postgresql://{user}{password}@{host}:{at}/{name}")))
 }
 
 fn redis_url(variables: &Variables) -> Option<(&'static str, String)> {

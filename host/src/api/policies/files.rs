@@ -148,7 +148,7 @@ impl Entries {
                     for file in files {
                         match read(&file) {
                             Ok(entries) => {
-                                found.extend(entries.into_iter().map(|entry| (file.clone(), entry)))
+                                found.extend(entries.into_iter().map(|entry| (file.clone(), entry)));
                             }
                             Err(wrong) => unreadable.push(wrong),
                         }

@@ -123,7 +123,7 @@ pub(super) struct Listed {
 impl Listed {
     pub(super) fn new(
         api: &Api,
-        policies: Vec<Policy>,
+        policies: &[Policy],
         (total, enabled_count): (usize, usize),
         next_cursor: Option<String>,
     ) -> Self {

@@ -20,7 +20,7 @@ impl Writer {
         if !self.parts.settings.now().policy.enabled {
             return self.look().await;
         }
-        let (began, due) = (Instant::now(), self.now().before(self.parts.settings.tick()));
+        let (start, due) = (Instant::now(), self.now().before(self.parts.settings.tick()));
         let (mut tx, seqs, rev) = match self.parts.store.begin_due(due).await {
             Ok(begun) => begun,
             Err(wrong) => {
@@ -39,7 +39,7 @@ impl Writer {
             self.refresh(&mut tx, rev).await?;
             self.catch_up(&mut tx, &seqs).await?;
             let (plan, evaluated) = self.evaluate(&mut tx, &touched).await?;
-            let took_us = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
+            let took_us = i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX);
             tx.ran(&LastRun { at: plan.now, took_us, evaluated, node: self.parts.node.clone() }).await?;
             self.commit(tx, &plan).await?;
             Ok::<_, Error>(plan)
