@@ -125,6 +125,9 @@ fn count(parts: &Parts, lease: &Lease, ending: &Ending) {
         }
         Ending::GivenBack | Ending::Superseded => {}
     }
+    if matches!(ending, Ending::Retry { .. } | Ending::GivenBack) {
+        parts.metrics.queue_operation("enqueue");
+    }
     let how = ending;
     tracing::info!(action_id = lease.task.id, target = %lease.task.target, attempt = lease.attempt, ending = ?how,
         policy_name = lease.task.policy_name, "Attempt ended");

@@ -40,6 +40,14 @@ fn a_request_leaves_its_lines() {
     wait_until(Duration::from_secs(10), "the action to fail", || {
         vigil.get_json("/api/v1/actions/status/failed")["total"] == 1
     });
+    let made =
+        vigil.log_lines().into_iter().find(|line| line["message"] == "Action created").expect("its line");
+    for (member, expected) in
+        [("policy_name", json!("p")), ("target", json!("h")), ("action", json!("nobody"))]
+    {
+        assert_eq!(made[member], expected, "{member} of {made}");
+    }
+    assert!(made["action_id"].is_i64() && made["event_id"].is_i64(), "{made}");
     let errors: Vec<Value> = vigil.log_lines().into_iter().filter(|line| line["level"] == "ERROR").collect();
     assert!(errors.is_empty(), "nothing of this is an error: {errors:?}");
 }

@@ -22,7 +22,7 @@ fn a_policy_is_on_both_servers_at_once_and_after_a_restart() {
         make(here, &name, json!({"target": format!("h{round}")}));
         there.get(&format!("/api/v1/policies/{name}")).expect(200);
         // Not only shown: in force.
-        assert_eq!(violated(&heat(there, &format!("h{round}"), 95.0)), [name.clone()], "round {round}");
+        assert_eq!(violated(&heat(there, &format!("h{round}"), 95.0)), [name.as_str()], "round {round}");
         call(there, "PUT", &format!("/api/v1/policies/{name}/disable"), &Value::Null).expect(200);
         assert!(violated(&heat(here, &format!("h{round}"), 95.0)).is_empty(), "switched off, round {round}");
     }

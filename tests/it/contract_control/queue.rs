@@ -50,7 +50,7 @@ fn numbers_count_what_happened(options: Options) {
         |action| action["status"] == "failed",
     );
     call(&vigil, "PUT", &format!("/api/v1/actions/{held}/cancel"), &Value::Null).expect(200);
-    let (status, stats) = (vigil.get_json(STATUS), vigil.get_json(STATS));
+    let (status, panel) = (vigil.get_json(STATUS), vigil.get_json(STATS));
     for (member, expected) in [
         ("queue_depth", json!(0)),
         ("queue_length", json!(0)),
@@ -63,13 +63,13 @@ fn numbers_count_what_happened(options: Options) {
         ("success_rate", json!(85.7)),
     ] {
         assert_eq!(status[member], expected, "{member} of {status}");
-        assert_eq!(stats[member], expected, "{member} of {stats}");
+        assert_eq!(panel[member], expected, "{member} of {panel}");
     }
-    assert_eq!(stats["ok"], true);
+    assert_eq!(panel["ok"], true);
     for member in
         ["queue_depth", "tasks_enqueued", "tasks_dequeued", "tasks_completed", "tasks_failed", "success_rate"]
     {
-        assert_eq!(stats["queue"][member], stats[member], "{member} of {stats}");
+        assert_eq!(panel["queue"][member], panel[member], "{member} of {panel}");
     }
     let processed = &status["last_processed_task"];
     assert_eq!(processed["task_id"], processed["action_id"].to_string(), "{processed}");

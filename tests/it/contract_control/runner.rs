@@ -41,7 +41,7 @@ fn the_status_tells_the_truth(options: Options) {
     assert_eq!((&now["interval_seconds"], &now["batch_size"]), (&json!(2.5), &json!(7)), "{now}");
     std::thread::sleep(Duration::from_millis(700));
     let stopped = vigil.get_json(STATUS)["runner"]["last_run_at"].clone();
-    std::thread::sleep(Duration::from_millis(3_000));
+    std::thread::sleep(Duration::from_secs(3));
     assert_eq!(vigil.get_json(STATUS)["runner"]["last_run_at"], stopped, "it does not run any more");
     settings(&vigil, &json!({"enabled": true, "interval": 1}));
     vigil.wait_json(STATUS, Duration::from_secs(5), |status| status["runner"]["last_run_at"] != stopped);

@@ -166,6 +166,9 @@ impl Writer {
         for action in &plan.actions {
             metrics.action(&action.target, &action.kind, action.phase.wire().word());
             metrics.queue_operation("enqueue");
+            let policy_name = action.policy.as_ref().map_or("", |policy| policy.1.as_str());
+            tracing::info!(action_id = action.id, policy_name, target = %action.target, action = %action.kind,
+                event_id = action.event_id, "Action created");
             if action.phase == crate::domain::Phase::Ready {
                 ready.push((action.id, action.priority));
             }
