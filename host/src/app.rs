@@ -12,8 +12,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::api::policies::files;
-use crate::api::{self, Api};
 use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability, Settings};
 use crate::engine;
@@ -71,7 +71,7 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
-    api: Api,
+    api: api::Parts,
     arrivals: Arrivals,
     writer: Writer,
     parts: Parts,
@@ -135,7 +135,7 @@ impl App {
         });
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running, &settings));
         let loops = Loops::default();
-        let api = Api {
+        let api = api::Parts {
             store: store.clone(),
             ingest,
             queue,
@@ -201,7 +201,7 @@ impl App {
 }
 
 /// The loops that no request waits for.
-fn background(config: &Config, api: &Api, parts: &Parts, stop: &CancellationToken) -> JoinSet<()> {
+fn background(config: &Config, api: &api::Parts, parts: &Parts, stop: &CancellationToken) -> JoinSet<()> {
     let (loops, mut set) = (&api.loops, JoinSet::new());
     let beats = (Arc::clone(&parts.tenures), stop.clone());
     set.spawn(loops.run("heartbeat", async move { beats.0.run(beats.1).await }));

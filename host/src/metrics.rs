@@ -106,6 +106,27 @@ impl Maker<'_> {
     }
 }
 
+/// The series of one policy.
+#[derive(Clone, Debug)]
+pub struct PolicySeries {
+    violations: IntCounter,
+    evaluations: [IntCounter; 4],
+}
+
+impl PolicySeries {
+    /// An arriving event violated it.
+    pub fn violation(&self) {
+        self.violations.inc();
+    }
+
+    /// It was evaluated so often, by result in the order of [`EVALUATION_RESULTS`].
+    pub fn evaluated(&self, times: [u32; 4]) {
+        for (counter, times) in self.evaluations.iter().zip(times).filter(|(_, times)| *times > 0) {
+            counter.inc_by(u64::from(times));
+        }
+    }
+}
+
 impl Metrics {
     /// All of them at zero. Fails only if a name or label in this file is malformed or used twice.
     #[expect(clippy::too_many_lines, reason = "one list, one line per metric")]
@@ -257,23 +278,15 @@ impl Metrics {
         self.drift_latency.with_label_values(&labels).observe(seconds);
     }
 
-    /// A policy exists: its series start at zero, so that the first violation is an increase.
-    pub fn policy(&self, name: &str) {
+    /// A policy exists: its series start at zero, so that the first violation is an increase. They are looked
+    /// up here once, since each event asks for them.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> PolicySeries {
         let name = self.words[POLICY].admit(name);
-        self.violations.with_label_values(&[name]);
-        for result in EVALUATION_RESULTS {
-            self.evaluations.with_label_values(&[name, result]);
+        PolicySeries {
+            violations: self.violations.with_label_values(&[name]),
+            evaluations: EVALUATION_RESULTS.map(|result| self.evaluations.with_label_values(&[name, result])),
         }
-    }
-
-    /// An arriving event violated this policy.
-    pub fn violation(&self, policy: &str) {
-        self.violations.with_label_values(&[self.words[POLICY].admit(policy)]).inc();
-    }
-
-    /// A policy was evaluated so often; `result` is one of [`EVALUATION_RESULTS`].
-    pub fn policy_evaluation(&self, policy: &str, result: &str, times: u64) {
-        self.evaluations.with_label_values(&[self.words[POLICY].admit(policy), result]).inc_by(times);
     }
 
     /// A violation was decided on: `act` and an empty reason, or `suppress` and why.

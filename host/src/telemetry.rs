@@ -4,6 +4,8 @@
 //! in (`request_id`, `path`, `method`, …), then its own; `error` is written as `exception`. Values of fields named like
 //! secrets, and passwords in URLs, are masked. Called once by each sub-command that logs.
 
+mod json;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 
@@ -94,11 +96,23 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let (mut inherited, mut function) = (Map::new(), None);
+        if self.json {
+            let mut line = json::Line::default();
+            event.record(&mut line);
+            let mut function = None;
+            for span in context.event_scope(event).into_iter().flatten() {
+                function = function.or(Some(span.name()));
+                if let Some(fields) = span.extensions().get::<Fields>() {
+                    line.inherit(&fields.0);
+                }
+            }
+            // One write per line, so that lines of several threads do not mix.
+            return (self.write)(&line.end(event.metadata(), (&self.service, function), self.clock.now()));
+        }
+        let mut inherited = Map::new();
         for span in
             context.event_scope(event).into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
         {
-            function = Some(span.name());
             if let Some(fields) = span.extensions().get::<Fields>() {
                 inherited.extend(fields.0.clone());
             }
@@ -108,60 +122,35 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         let message = own.0.remove("message").unwrap_or_default();
         let exception = own.0.remove("error");
         inherited.append(&mut own.0);
-        let line = Line { event, service: &self.service, function, message, exception, fields: inherited };
-        let text = if self.json { line.json(&self.clock) } else { line.text(&self.clock) };
-        // One write per line, so that lines of several threads do not mix.
-        (self.write)(text.as_bytes());
+        let line = Line { event, message, exception, fields: inherited };
+        (self.write)(line.text(&self.clock).as_bytes());
     }
 }
 
+/// `critical = true` on an error makes it what needs a person at once; tracing has no such level.
+fn level_word(level: Level, critical: bool) -> &'static str {
+    match level {
+        Level::ERROR if critical => "CRITICAL",
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        Level::DEBUG | Level::TRACE => "DEBUG",
+    }
+}
+
+/// A line for people.
 struct Line<'a> {
     event: &'a Event<'a>,
-    service: &'a str,
-    function: Option<&'static str>,
     message: Value,
     exception: Option<Value>,
     fields: Map<String, Value>,
 }
 
 impl Line<'_> {
-    /// `critical = true` on an error makes it what needs a person at once; tracing has no such level.
-    fn level(&self) -> &'static str {
-        let critical = self.fields.get("critical") == Some(&Value::Bool(true));
-        match *self.event.metadata().level() {
-            Level::ERROR if critical => "CRITICAL",
-            Level::ERROR => "ERROR",
-            Level::WARN => "WARNING",
-            Level::INFO => "INFO",
-            Level::DEBUG | Level::TRACE => "DEBUG",
-        }
-    }
-
-    fn json(mut self, clock: &Clock) -> String {
-        let place = self.event.metadata();
-        let mut line = Map::new();
-        let mut add = |name: &str, value: Value| line.insert(name.to_owned(), value);
-        add("timestamp", clock.now().to_string().into());
-        add("level", self.level().into());
-        add("service", self.service.into());
-        add("logger", place.target().into());
-        add("message", std::mem::take(&mut self.message));
-        add("module", place.module_path().map_or(Value::Null, Value::from));
-        add("function", self.function.map_or(Value::Null, Value::from));
-        add("line", place.line().map_or(Value::Null, Value::from));
-        if let Some(exception) = self.exception.take() {
-            add("exception", exception);
-        }
-        self.fields.remove("critical");
-        for (name, value) in self.fields {
-            // A field cannot pose as one of the members above.
-            line.entry(name).or_insert(value);
-        }
-        Value::Object(line).to_string() + "\n"
-    }
-
     fn text(mut self, clock: &Clock) -> String {
-        let mut text = format!("{} {:<8} {}", clock.now(), self.level(), plain(&self.message));
+        let critical = self.fields.get("critical") == Some(&Value::Bool(true));
+        let level = level_word(*self.event.metadata().level(), critical);
+        let mut text = format!("{} {level:<8} {}", clock.now(), plain(&self.message));
         self.fields.remove("critical");
         self.fields.extend(self.exception.take().map(|exception| ("error".to_owned(), exception)));
         for (name, value) in &self.fields {
@@ -220,14 +209,19 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            let _ = write!(text, ": {error}");
-            cause = error.source();
-        }
-        self.add(field, text.into());
+        self.add(field, with_causes(value).into());
     }
+}
+
+/// An error and what led to it.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! What must hold when things break: each fault under load, judged by the target's own count and the database.
 
+mod clock;
 mod cluster;
+mod database;
+mod disk;
 mod redis;
 
 use std::collections::HashSet;
@@ -10,9 +13,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::stage::{
-    Backend, Load, Setting, ask, campaign, config, install, open_policy, settle, wait_for_plugin,
+    Backend, Load, Setting, ask, campaign, config, install, open_policy, settle, stored, wait_for_plugin,
 };
-use crate::support::{Behaviour, CountingTarget, Vigil, wait_until};
+use crate::support::{Behaviour, CountingTarget, Options, Vigil, wait_until};
 
 /// A server with the two policies of the load and the plugin that may not be run twice.
 pub(crate) struct Scene {
@@ -23,10 +26,18 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(setting: Setting) -> Self {
+        Self::on(Backend::new(setting))
+    }
+
+    pub(crate) fn on(backend: Backend) -> Self {
+        Self::with(backend, |options| options)
+    }
+
+    /// `change` has the last word on how the server is started.
+    pub(crate) fn with(backend: Backend, change: impl FnOnce(Options) -> Options) -> Self {
         let target = CountingTarget::start();
         target.behave(Behaviour { delay: Duration::from_millis(30), ..Behaviour::default() });
-        let backend = Backend::new(setting);
-        let vigil = Vigil::start(backend.options(&config(&target.url())));
+        let vigil = Vigil::start(change(backend.options(&config(&target.url()))));
         install(&vigil.data_dir(), "charge-unsafe");
         wait_for_plugin(&vigil, "charge-unsafe");
         vigil.post_json("/api/v1/policies", &open_policy("unsafe", "u-*", "charge-unsafe"));
@@ -45,10 +56,7 @@ impl Scene {
             self.target.count()
         );
         assert!(states.get("succeeded").is_some_and(|count| *count > 10), "{states:?}");
-        let stored: HashSet<i64> =
-            ask(self.backend.database.as_ref(), &self.vigil.data_dir(), "SELECT id FROM sample")
-                .into_iter()
-                .collect();
+        let stored = stored(self.backend.database.as_ref(), &self.vigil.data_dir());
         let lost: Vec<_> = acknowledged.iter().filter(|id| !stored.contains(id)).collect();
         assert!(lost.is_empty(), "{} acknowledged events are not in the database: {lost:?}", lost.len());
         let distinct: HashSet<_> = acknowledged.iter().collect();
@@ -151,7 +159,7 @@ fn a_cancelled_attempt_makes_no_further_call_and_its_result_changes_nothing() {
 #[test]
 fn a_second_process_on_the_same_data_directory_is_refused() {
     let scene = Scene::new(Setting::Small);
-    let mut options = crate::support::Options::default();
+    let mut options = Options::default();
     options.data_dir = Some(scene.vigil.data_dir());
     options.no_wait = true;
     let mut second = Vigil::start(options);

@@ -1,6 +1,6 @@
 //! What several tests stand on: the four ways to run Vigil, a target that counts, and a load of events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -250,6 +250,13 @@ pub(crate) fn ask(database: Option<&String>, data_dir: &Path, sql: &'static str)
             }
         }
     })
+}
+
+/// The ids of every event that a database holds.
+pub(crate) fn stored(database: Option<&String>, data_dir: &Path) -> HashSet<i64> {
+    let first = ask(database, data_dir, "SELECT first_id FROM chunk ORDER BY first_id");
+    let last = ask(database, data_dir, "SELECT last_id FROM chunk ORDER BY first_id");
+    first.into_iter().zip(last).flat_map(|(first, last)| first..=last).collect()
 }
 
 /// Whether the long form was asked for: `VIGIL_CAMPAIGN=1`.

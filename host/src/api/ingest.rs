@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,7 +22,7 @@ use super::input::{self, Fields, Media};
 use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Tags, Target};
+use crate::domain::event::{Event, Series, Tags, Target};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
@@ -107,7 +107,7 @@ async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resul
     match api.ingest.accept(request).await {
         Ok(answer) => {
             let kind = [(header::CONTENT_TYPE, "application/json")];
-            Ok((StatusCode::CREATED, kind, Bytes::from(answer.as_bytes().to_vec())).into_response())
+            Ok((StatusCode::CREATED, kind, answer).into_response())
         }
         Err(refused) => {
             let problem = Problem::from(refused);
@@ -123,7 +123,7 @@ async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Pro
     let key = key(headers, &bytes)?;
     let now = api.clock.now();
     let lines = matches!(media, Media::Lines);
-    if let Some(read) = fast::read(&bytes, lines, &api.limits, now) {
+    if let Some(read) = fast::read(&bytes, lines, (&api.limits, api.ingest.known()), now) {
         return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
     }
     let (values, many) = if lines { (lines_of(&bytes)?, true) } else { listed(input::parse(&bytes)?) };
@@ -244,10 +244,8 @@ fn event(
     }
     match (name, number) {
         (Some(name), Some(value)) if fields.faults.is_empty() => Ok(Event {
-            name,
+            series: Arc::new(Series::new(name, tags, target)),
             value,
-            tags: Arc::new(tags),
-            target,
             observed_at: observed.unwrap_or(now),
             timed: observed.is_some(),
         }),

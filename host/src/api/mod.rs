@@ -44,9 +44,20 @@ use crate::store::Store;
 pub use describe::{Permission, Permissions};
 pub use problem::Problem;
 
-/// What the handlers work with.
+/// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<Parts>);
+
+impl std::ops::Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of the program that handlers ask.
+pub struct Parts {
     /// Where things are kept.
     pub store: Store,
     /// The door to the writer.
@@ -131,14 +142,15 @@ pub fn document() -> OpenApi {
 }
 
 /// What is served.
-pub fn router(mut api: Api) -> Router {
+pub fn router(mut parts: Parts) -> Router {
     let (routes, described) = routes().split_for_parts();
     let mut document = describe::complete(described);
-    document.info.title.clone_from(&api.about.title);
-    document.info.description = Some(api.about.description.clone());
-    document.info.version.clone_from(&api.about.version);
-    api.permissions = Arc::new(Permissions::of(&document));
-    api.document = docs::text(&document);
+    document.info.title.clone_from(&parts.about.title);
+    document.info.description = Some(parts.about.description.clone());
+    document.info.version.clone_from(&parts.about.version);
+    parts.permissions = Arc::new(Permissions::of(&document));
+    parts.document = docs::text(&document);
+    let api = Api(Arc::new(parts));
     let (body, path) = (DefaultBodyLimit::max(api.limits.ingest_body), api.metrics_path.clone());
     let served = routes
         .fallback(problem::not_found)

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -76,9 +78,12 @@ async fn serve(
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
+    // Looked at when it has been woken and not at each step of a request: all connections share its lock.
+    let mut stopped: FuturesUnordered<_> = std::iter::once(stop.cancelled()).collect();
     tokio::select! {
+        biased;
         _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        _ = stopped.next() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

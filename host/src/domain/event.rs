@@ -1,6 +1,7 @@
 //! What comes in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
@@ -19,19 +20,102 @@ pub type Tags = BTreeMap<String, String>;
 /// One reading of one metric.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The metric, trimmed, 1 to 255 characters.
-    pub name: String,
+    /// What it is a reading of.
+    pub series: Arc<Series>,
     /// A finite number.
     pub value: f64,
-    /// Identify the series together with the name.
-    pub tags: Arc<Tags>,
-    /// What it is about, if a tag says so.
-    pub target: Option<Target>,
     /// When it was read.
     pub observed_at: Timestamp,
     /// The sender gave the time, so the same reading sent again is a repeat.
     pub timed: bool,
 }
+
+/// What all readings of one metric with the same tags have in common. It is worked out once and shared.
+#[derive(Debug)]
+pub struct Series {
+    /// The metric, trimmed, 1 to 255 characters.
+    pub name: String,
+    /// Identify the series together with the name.
+    pub tags: Arc<Tags>,
+    /// What it is about, if a tag says so.
+    pub target: Option<Target>,
+    /// Name and tags in one text.
+    pub identity: Identity,
+    /// The partition of its target.
+    pub partition: u16,
+}
+
+impl Series {
+    /// The series of that name and those tags, which name `target`.
+    #[must_use]
+    pub fn new(name: String, tags: Tags, target: Option<Target>) -> Self {
+        let identity = Identity::new(series_identity(&name, &tags).into());
+        let partition = partition_of(target.as_ref().map_or(NO_TARGET, |target| target.name.as_str()));
+        Self { name, tags: Arc::new(tags), target, identity, partition }
+    }
+
+    /// The target's name, or `all`.
+    #[must_use]
+    pub fn target_name(&self) -> &str {
+        self.target.as_ref().map_or(NO_TARGET, |target| target.name.as_str())
+    }
+}
+
+/// A series' identity with its hash, which is asked for with every event.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    hash: u64,
+    text: Arc<str>,
+}
+
+impl Identity {
+    /// Of the text that [`series_identity`] makes.
+    #[must_use]
+    pub fn new(text: Arc<str>) -> Self {
+        Self { hash: xxhash_rust::xxh3::xxh3_64(text.as_bytes()), text }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && (Arc::ptr_eq(&self.text, &other.text) || self.text == other.text)
+    }
+}
+
+impl Eq for Identity {}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes a hash as it is, for maps whose keys bring theirs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// A map whose keys bring their hash.
+pub type HashedMap<K, V> = HashMap<K, V, BuildHasherDefault<Hashed>>;
 
 /// What is being healed. Its name identifies it; the rest informs plugins.
 #[derive(Clone, Debug, PartialEq, Eq)]

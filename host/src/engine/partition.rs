@@ -9,7 +9,7 @@ use super::series::{Series, TargetState};
 use super::view::View;
 use crate::cel::EvalError;
 use crate::domain::Timestamp;
-use crate::domain::event::Tags;
+use crate::domain::event::{HashedMap, Identity, Tags};
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,9 @@ pub struct Findings {
     /// What has to be decided about, in order.
     pub list: Vec<Finding>,
     /// Evaluations by policy position and result: met, clear, no data, failed.
-    pub tally: Vec<[u32; 4]>,
+    tally: Vec<[u32; 4]>,
+    /// The policies that were evaluated: of ten thousand a batch concerns few.
+    evaluated: Vec<u32>,
 }
 
 impl Findings {
@@ -76,7 +78,28 @@ impl Findings {
         if self.tally.len() <= at {
             self.tally.resize(at + 1, [0; 4]);
         }
-        self.tally[at][truth as usize] += 1;
+        let tally = &mut self.tally[at];
+        if *tally == [0; 4] {
+            self.evaluated.push(policy);
+        }
+        tally[truth as usize] += 1;
+    }
+
+    /// How many evaluations there were.
+    #[must_use]
+    pub fn evaluations(&self) -> i64 {
+        let of =
+            |policy: &u32| self.tally[*policy as usize].iter().map(|count| i64::from(*count)).sum::<i64>();
+        self.evaluated.iter().map(of).sum()
+    }
+
+    /// Empties it for the next batch and tells how often each policy was evaluated, by result: met, clear, no
+    /// data, failed.
+    pub fn clear(&mut self, mut each: impl FnMut(u32, [u32; 4])) {
+        self.list.clear();
+        for policy in self.evaluated.drain(..) {
+            each(policy, std::mem::take(&mut self.tally[policy as usize]));
+        }
     }
 }
 
@@ -100,14 +123,14 @@ pub struct Partition {
     pub seq: Option<i64>,
     targets: Vec<TargetState>,
     by_name: HashMap<(bool, Arc<str>), u32>,
-    by_identity: HashMap<String, SeriesKey>,
+    by_identity: HashedMap<Identity, SeriesKey>,
     by_series_id: HashMap<i64, SeriesKey>,
 }
 
 impl Partition {
     /// The series of that identity.
     #[must_use]
-    pub fn find(&self, identity: &str) -> Option<SeriesKey> {
+    pub fn find(&self, identity: &Identity) -> Option<SeriesKey> {
         self.by_identity.get(identity).copied()
     }
 
@@ -138,7 +161,7 @@ impl Partition {
     pub fn add_series(
         &mut self,
         id: i64,
-        identity: String,
+        identity: Identity,
         name: &str,
         target: (Option<&str>, &str, &str),
         tags: Arc<Tags>,

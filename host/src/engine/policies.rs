@@ -94,6 +94,11 @@ impl PolicySet {
         &self.policies[at as usize]
     }
 
+    /// All of them, by position.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Compiled>> {
+        self.policies.iter()
+    }
+
     /// The enabled policy of that id.
     #[must_use]
     pub fn by_id(&self, id: i64) -> Option<&Arc<Compiled>> {

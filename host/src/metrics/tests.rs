@@ -3,11 +3,11 @@ use super::*;
 #[test]
 fn the_contract_s_series_are_there() {
     let metrics = Metrics::new().unwrap();
-    metrics.policy("cpu");
+    let cpu = metrics.policy("cpu");
     metrics.request("BREW", "unmatched", 404, Duration::from_millis(3));
     metrics.ingest("cpu_percent", 2);
-    metrics.violation("cpu");
-    metrics.policy_evaluation("cpu", "violation", 1);
+    cpu.violation();
+    cpu.evaluated([1, 0, 0, 0]);
     metrics.action("web-01", "restart", "pending");
     metrics.worker_task("completed");
     metrics.queue_operation("enqueue");

@@ -13,8 +13,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::known::Known;
 pub use super::writer::{Parts, Writer};
 use crate::domain::Event;
 
@@ -65,7 +67,7 @@ pub enum Refused {
 }
 
 /// The answer's body, as it was or will be stored.
-pub type Reply = Result<Arc<str>, Refused>;
+pub type Reply = Result<Bytes, Refused>;
 
 pub(super) struct Waiting {
     pub(super) request: Request,
@@ -78,6 +80,7 @@ pub(super) struct Waiting {
 pub struct Ingest {
     send: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    known: Arc<Known>,
     look: Arc<Look>,
 }
 
@@ -100,10 +103,14 @@ impl Ingest {
     pub fn new() -> (Self, Arrivals) {
         let (send, receive) = mpsc::channel(REQUESTS);
         let look = Arc::new(Look { asked: Notify::new(), seen: watch::Sender::new(-1) });
-        (
-            Self { send, room: Arc::new(Semaphore::new(EVENTS)), look: Arc::clone(&look) },
-            Arrivals(receive, look),
-        )
+        let room = Arc::new(Semaphore::new(EVENTS));
+        (Self { send, room, known: Arc::default(), look: Arc::clone(&look) }, Arrivals(receive, look))
+    }
+
+    /// The series that have been sent before.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Waits until the writer works with the policies of revision `rev` or a later one, at most a second: then
@@ -135,6 +142,8 @@ pub struct Arrivals(mpsc::Receiver<Waiting>, Arc<Look>);
 const BATCH: usize = 10_000;
 /// Requests of one transaction.
 const BATCH_REQUESTS: usize = 1_000;
+/// How often the other tasks are let through before a batch is closed.
+const ROUNDS: usize = 4;
 
 impl Arrivals {
     /// Waits for a request and takes along what has arrived with it. No timer: while one batch commits the
@@ -142,14 +151,32 @@ impl Arrivals {
     pub(super) async fn drain(&mut self) -> Vec<Waiting> {
         let mut batch = Vec::new();
         let Some(first) = self.0.recv().await else { return batch };
-        let mut events = first.request.events.len();
         batch.push(first);
+        self.take_along(&mut batch);
+        batch
+    }
+
+    /// Takes along those that are about to arrive: when a batch has been answered, its clients send again at
+    /// nearly the same time, and the first of them would else pay for a commit of its own while all others
+    /// wait for it. Nothing is waited for but tasks that are ready to run.
+    pub(super) async fn gather(&mut self, batch: &mut Vec<Waiting>) {
+        for _ in 0..ROUNDS {
+            let before = batch.len();
+            tokio::task::yield_now().await;
+            self.take_along(batch);
+            if batch.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn take_along(&mut self, batch: &mut Vec<Waiting>) {
+        let mut events: usize = batch.iter().map(|waiting| waiting.request.events.len()).sum();
         while events < BATCH && batch.len() < BATCH_REQUESTS {
             let Ok(next) = self.0.try_recv() else { break };
             events += next.request.events.len();
             batch.push(next);
         }
-        batch
     }
 
     /// How it is told that the policies have changed.

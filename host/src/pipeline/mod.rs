@@ -7,6 +7,7 @@ pub mod decide;
 pub mod execute;
 pub mod history;
 pub mod ingest;
+pub mod known;
 pub mod loops;
 pub mod settings;
 pub mod sweep;

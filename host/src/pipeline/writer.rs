@@ -17,8 +17,8 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::event::PARTITIONS;
 use crate::domain::policy::Policy;
-use crate::engine::{Compiled, Limits, Partition, PolicySet};
-use crate::metrics::Metrics;
+use crate::engine::{Compiled, Findings, Limits, Partition, PolicySet};
+use crate::metrics::{Metrics, PolicySeries};
 use crate::queue::Queue;
 use crate::store::{Block, Error, Store, Writing};
 
@@ -56,6 +56,10 @@ pub struct Writer {
     block: Block,
     /// Policies that the batch at hand violated, to be counted once it is stored.
     violated: Vec<u32>,
+    /// What is counted of each policy of the set, by position.
+    counters: Vec<PolicySeries>,
+    /// Where findings are noted, kept between batches.
+    findings: Findings,
 }
 
 impl Writer {
@@ -71,6 +75,8 @@ impl Writer {
             compiled: HashMap::new(),
             block: Block::default(),
             violated: Vec::new(),
+            counters: Vec::new(),
+            findings: Findings::default(),
         }
     }
 
@@ -88,7 +94,9 @@ impl Writer {
                 }
                 () = look.asked.notified() => self.look().await,
                 batch = arrivals.drain() => {
+                    let mut batch = batch;
                     if batch.is_empty() { return }
+                    arrivals.gather(&mut batch).await;
                     self.serve(batch).await;
                 }
             }
@@ -154,9 +162,7 @@ impl Writer {
         }
         let (stored, rev) = tx.policies().await?;
         let set = Arc::new(self.compile(stored, rev).await);
-        for compiled in (0..set.len()).filter_map(|at| u32::try_from(at).ok()).map(|at| set.get(at)) {
-            self.parts.metrics.policy(&compiled.policy.name);
-        }
+        self.counters = set.all().map(|compiled| self.parts.metrics.policy(&compiled.policy.name)).collect();
         self.policies = Arc::clone(&set);
         *self.parts.policies.write().unwrap_or_else(PoisonError::into_inner) = set;
         Ok(())

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
-use wasmtime::{Config, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use super::{Error, Settings};
 
@@ -57,7 +57,10 @@ pub(super) fn pooled(settings: &Settings) -> Result<Engine, Error> {
         .max_unused_warm_slots(slots)
         .linear_memory_keep_resident(256 << 10)
         .table_keep_resident(16 << 10)
-        .async_stack_keep_resident(64 << 10);
+        .async_stack_keep_resident(64 << 10)
+        // Where the kernel can say which pages a guest wrote to, only they are reset, and none is given back
+        // to be faulted in again by the next guest.
+        .pagemap_scan(Enabled::Auto);
     Engine::new(config().allocation_strategy(pool)).map_err(|e| Error::Engine(format!("{e:#}")))
 }
 

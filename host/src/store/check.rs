@@ -3,9 +3,10 @@
 
 use sqlx::{Executor as _, SqlSafeStr as _};
 
+use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, bulk, claim, finish, ids, ingest, migrate, node, numbers, policy, read, record, retention,
+    action, claim, finish, ids, ingest, migrate, node, numbers, policy, read, record, retention, samples,
     setting, slot, sweep, why,
 };
 
@@ -14,7 +15,6 @@ impl Store {
     pub async fn check(&self) -> Result<usize> {
         let lists = [
             action::STATEMENTS,
-            bulk::STATEMENTS,
             claim::STATEMENTS,
             claim::MORE,
             finish::STATEMENTS,
@@ -27,6 +27,7 @@ impl Store {
             read::STATEMENTS,
             record::STATEMENTS,
             retention::STATEMENTS,
+            samples::STATEMENTS,
             setting::STATEMENTS,
             slot::STATEMENTS,
             sweep::STATEMENTS,
@@ -34,8 +35,12 @@ impl Store {
             why::STATEMENTS,
         ];
         let mut tx = self.begin().await?;
+        let own = match tx.dialect() {
+            Dialect::Sqlite => samples::SQLITE,
+            Dialect::Postgres => samples::POSTGRES,
+        };
         let mut count = 0;
-        for (name, statement) in lists.into_iter().flatten() {
+        for (name, statement) in lists.into_iter().flatten().chain(own) {
             let text = statement.get(tx.dialect());
             let prepared = on!(&mut tx, c => c.prepare(text.into_sql_str()).await.map(|_| ()));
             prepared

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::record::add_audit;
 use super::sql::statements;
-use super::{Result, Store, Tx, on, rows, slot};
+use super::{Pool, Result, Store, Tx, on, rows, slot};
 use crate::domain::Timestamp;
 use crate::domain::action::Effects;
 use crate::domain::audit::Entry;
@@ -142,12 +142,14 @@ impl Store {
         Ok((leases, promoted))
     }
 
-    /// A look without a lock, so that idle workers do not queue up behind the writer.
+    /// A look without a lock, so that idle workers do not queue up behind the writer; and without a
+    /// transaction, since every event that leads to an action waits for it.
     async fn any_ready(&self, now: Timestamp) -> Result<bool> {
-        let mut tx = self.reading().await?;
-        let sql = tx.text(&ANY_READY);
-        let found: Option<(i64,)> =
-            on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_optional(c).await?);
+        let sql = ANY_READY.get(self.dialect());
+        let found: Option<(i64,)> = match &self.pool {
+            Pool::Sqlite { read, .. } => sqlx::query_as(sql).bind(now.micros()).fetch_optional(read).await?,
+            Pool::Postgres(pool) => sqlx::query_as(sql).bind(now.micros()).fetch_optional(pool).await?,
+        };
         Ok(found.is_some())
     }
 

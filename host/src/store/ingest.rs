@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::local::Lite;
 use super::record::Plan;
 use super::sql::statements;
 use super::{Error, Result, Store, Tx, ids, on};
@@ -11,13 +12,9 @@ use crate::domain::decide::Ledger;
 use crate::domain::incident::{Standing, State};
 
 statements! { pub(super) STATEMENTS:
-    LOCK_PARTITIONS = "SELECT id, seq FROM partition_state WHERE id IN {ids} ORDER BY id{lock}";
     LOCK_DUE = "SELECT id, seq FROM partition_state WHERE ticked_at <= $1 ORDER BY id{skip}";
     POLICY_REV = "SELECT policy_rev FROM installation";
     LOCK_POLICIES = "SELECT id FROM policy WHERE id IN {ids} ORDER BY id{lock}";
-    TAIL = "SELECT r.seq, r.at, s.id, s.series_id, s.observed_at, s.value, s.flags
-        FROM record r JOIN sample s ON s.id BETWEEN r.first_id AND r.last_id
-        WHERE r.partition_id = $1 AND r.seq > $2 AND r.at >= $3 ORDER BY r.seq, s.id";
     SERIES = "SELECT id, identity, name, target, target_kind, namespace, tags FROM series WHERE id IN {ids}";
     SERIES_BY_IDENTITY = "SELECT identity, id FROM series WHERE identity IN {texts}";
     STANDING = "SELECT id, policy_id, target, last_violated_at FROM incident WHERE cleared_at IS NULL";
@@ -29,7 +26,6 @@ statements! { pub(super) STATEMENTS:
         LEFT JOIN action a ON a.id = i.last_action_id";
     REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
     REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
-    RECORDED = "SELECT COUNT(*) FROM record WHERE partition_id = $1 AND seq = $2 AND batch = $3";
 }
 
 /// A locked partition and how far it has come.
@@ -136,15 +132,6 @@ pub struct Writing {
 }
 
 impl Store {
-    /// Begins and locks `partitions` (ascending). Answers how far each has come and the policies' revision.
-    pub async fn begin_partitions(&self, partitions: &[u16]) -> Result<(Writing, Vec<PartitionSeq>, i64)> {
-        let mut tx = self.begin().await?;
-        let sql = tx.text(&LOCK_PARTITIONS);
-        let list = list_of(partitions);
-        let rows: Vec<(i64, i64)> = on!(&mut tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
-        begun(tx, rows).await
-    }
-
     /// Begins and locks the partitions that nobody has ticked since `due`, leaving those that another node
     /// holds right now.
     pub async fn begin_due(&self, due: Timestamp) -> Result<(Writing, Vec<PartitionSeq>, i64)> {
@@ -152,84 +139,66 @@ impl Store {
         let sql = tx.text(&LOCK_DUE);
         let rows: Vec<(i64, i64)> =
             on!(&mut tx, c => sqlx::query_as(sql).bind(due.micros()).fetch_all(c).await?);
-        begun(tx, rows).await
-    }
-
-    /// Whether the batch of that id was recorded: asked when a commit's outcome is unknown.
-    pub async fn was_recorded(&self, partition: u16, seq: i64, batch: &str) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let sql = tx.text(&RECORDED);
-        let (count,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql)
-            .bind(i64::from(partition)).bind(seq).bind(batch).fetch_one(c).await?);
-        Ok(count > 0)
+        let sql = tx.text(&POLICY_REV);
+        let (rev,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).fetch_one(c).await?);
+        let seqs = rows.into_iter().map(|(id, seq)| partition(id, seq)).collect::<Result<_>>()?;
+        Ok((Writing { tx }, seqs, rev))
     }
 }
 
-async fn begun(mut tx: Tx, rows: Vec<(i64, i64)>) -> Result<(Writing, Vec<PartitionSeq>, i64)> {
-    let sql = tx.text(&POLICY_REV);
-    let (rev,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).fetch_one(c).await?);
-    let seqs = rows
-        .into_iter()
-        .map(|(id, seq)| Ok(PartitionSeq { id: u16::try_from(id).map_err(broken)?, seq }))
-        .collect::<Result<_>>()?;
-    Ok((Writing { tx }, seqs, rev))
+pub(super) fn partition(id: i64, seq: i64) -> Result<PartitionSeq> {
+    Ok(PartitionSeq { id: u16::try_from(id).map_err(broken)?, seq })
 }
 
 impl Writing {
-    /// What was recorded in `partition` after `seq` and not before `since`.
-    pub async fn tail(&mut self, partition: u16, seq: i64, since: Timestamp) -> Result<Vec<TailSample>> {
-        let sql = self.tx.text(&TAIL);
-        let rows: Vec<(i64, i64, i64, i64, i64, f64, i64)> = on!(&mut self.tx, c => sqlx::query_as(sql)
-            .bind(i64::from(partition)).bind(seq).bind(since.micros()).fetch_all(c).await?);
-        Ok(rows
-            .into_iter()
-            .map(|(seq, at, id, series_id, observed_at, value, flags)| TailSample {
-                seq,
-                at: Timestamp::from_micros(at),
-                id,
-                series_id,
-                observed_at: Timestamp::from_micros(observed_at),
-                value,
-                flags,
-            })
-            .collect())
+    /// The transaction, begun.
+    pub(super) async fn begun(&mut self) -> Result<&mut Tx> {
+        if let Tx::Sqlite(Lite::Writing(held)) = &mut self.tx
+            && !held.begun()
+        {
+            held.begin().await?;
+        }
+        Ok(&mut self.tx)
     }
 
     /// The series of those ids.
     pub async fn series(&mut self, ids: &[i64]) -> Result<Vec<SeriesRow>> {
-        let sql = self.tx.text(&SERIES);
+        let tx = self.begun().await?;
+        let sql = tx.text(&SERIES);
         let list = list_of(ids);
-        Ok(on!(&mut self.tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?))
+        Ok(on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?))
     }
 
     /// The ids of those identities that are known.
     pub async fn known_series(&mut self, identities: &[&str]) -> Result<BTreeMap<String, i64>> {
-        let sql = self.tx.text(&SERIES_BY_IDENTITY);
+        let tx = self.begun().await?;
+        let sql = tx.text(&SERIES_BY_IDENTITY);
         let list = serde_json::to_string(identities).map_err(broken)?;
-        let rows: Vec<(String, i64)> =
-            on!(&mut self.tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        let rows: Vec<(String, i64)> = on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
         Ok(rows.into_iter().collect())
     }
 
     /// The first of `count` new series ids.
     pub async fn series_ids(&mut self, count: usize) -> Result<i64> {
-        ids::take(&mut self.tx, "series", i64::try_from(count).map_err(broken)?).await
+        ids::take(self.begun().await?, "series", i64::try_from(count).map_err(broken)?).await
     }
 
     /// Every incident that has not cleared: a starting engine must know them.
     pub async fn standing(&mut self) -> Result<Vec<StandingRow>> {
-        let sql = self.tx.text(&STANDING);
-        Ok(on!(&mut self.tx, c => sqlx::query_as(sql).fetch_all(c).await?))
+        let tx = self.begun().await?;
+        let sql = tx.text(&STANDING);
+        Ok(on!(tx, c => sqlx::query_as(sql).fetch_all(c).await?))
     }
 
     /// Locks the ledgers of those policies, ascending, until the commit: no other node can spend from them.
     pub async fn lock_ledgers(&mut self, policies: &[i64]) -> Result<()> {
-        if policies.is_empty() || matches!(self.tx, Tx::Sqlite(_)) {
+        if policies.is_empty() || matches!(&self.tx, Tx::Sqlite(_)) {
             return Ok(());
         }
-        let sql = self.tx.text(&LOCK_POLICIES);
+        let tx = self.begun().await?;
+        let sql = tx.text(&LOCK_POLICIES);
         let list = list_of(policies);
-        on!(&mut self.tx, c => sqlx::query(sql).bind(list).execute(c).await?.rows_affected());
+        on!(tx, c => sqlx::query(sql).bind(list).execute(c).await?.rows_affected());
         Ok(())
     }
 
@@ -246,8 +215,9 @@ impl Writing {
             Option<i64>,
             i64,
         );
-        let sql = self.tx.text(&LEDGER);
-        let row: Row = on!(&mut self.tx, c => sqlx::query_as(sql)
+        let tx = self.begun().await?;
+        let sql = tx.text(&LEDGER);
+        let row: Row = on!(tx, c => sqlx::query_as(sql)
             .bind(policy).bind(target).bind(window_start.micros()).fetch_one(c).await?);
         let (id, state, actions, violated, reason, phase, ended, reserved, used) = row;
         let phase = phase.as_deref().map(super::rows::phase).transpose()?;
@@ -272,8 +242,9 @@ impl Writing {
 
     /// The remembered body hash and answer of an idempotency key.
     pub async fn remembered(&mut self, scope: &str, key: &str) -> Result<Option<(String, String)>> {
-        let sql = self.tx.text(&REMEMBERED);
-        Ok(on!(&mut self.tx, c => sqlx::query_as(sql).bind(scope).bind(key).fetch_optional(c).await?))
+        let tx = self.begun().await?;
+        let sql = tx.text(&REMEMBERED);
+        Ok(on!(tx, c => sqlx::query_as(sql).bind(scope).bind(key).fetch_optional(c).await?))
     }
 
     /// Remembers the answer given under a key, in this transaction.
@@ -284,20 +255,19 @@ impl Writing {
         answer: &str,
         now: Timestamp,
     ) -> Result<()> {
-        let sql = self.tx.text(&REMEMBER);
-        on!(&mut self.tx, c => sqlx::query(sql)
+        let tx = self.begun().await?;
+        let sql = tx.text(&REMEMBER);
+        on!(tx, c => sqlx::query(sql)
             .bind(scope).bind(key).bind(body_hash).bind(answer).bind(now.micros()).execute(c).await?.rows_affected());
         Ok(())
     }
 
-    /// Writes everything one drained batch adds; ids are given to what the plan leaves open.
+    /// Writes what one drained batch adds beside its samples; ids are given to what the plan leaves open.
     pub async fn record(&mut self, plan: &mut Plan) -> Result<()> {
-        super::record::record(&mut self.tx, plan).await
-    }
-
-    /// Ends it; after this the batch is on disk.
-    pub async fn commit(self) -> Result<()> {
-        self.tx.commit().await
+        if plan.only_samples() {
+            return Ok(());
+        }
+        super::record::record(self.begun().await?, plan).await
     }
 }
 

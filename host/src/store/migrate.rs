@@ -7,13 +7,14 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::sql::{Dialect, fill, statements};
-use super::{Error, Pool, Result, Store, on};
+use super::{Error, Lite, Pool, Result, Store, on};
 use crate::domain::event::PARTITIONS;
 
 /// Every migration, in order; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "start", include_str!("../../../migrations/0001_start.sql")),
     (4, "control", include_str!("../../../migrations/0004_control.sql")),
+    (10, "chunks", include_str!("../../../migrations/0010_chunks.sql")),
 ];
 
 statements! { pub(super) STATEMENTS:
@@ -37,7 +38,7 @@ impl Store {
             MIGRATIONS.iter().map(|(version, name, raw)| one(*version, name, raw, self.dialect())).collect(),
         );
         let done = match &self.pool {
-            Pool::Sqlite { write, .. } => migrator.run(write).await,
+            Pool::Sqlite { write, .. } => migrator.run(&mut *Lite::Writing(write.hold().await?)).await,
             Pool::Postgres(pool) => migrator.run(pool).await,
         };
         done.map_err(|wrong| {

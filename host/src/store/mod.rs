@@ -2,12 +2,13 @@
 //! nobody outside sees a connection, a row or a statement. SQLite and PostgreSQL run the same text.
 
 mod action;
-mod bulk;
 mod check;
+mod chunk;
 mod claim;
 mod finish;
 mod ids;
 mod ingest;
+mod local;
 mod migrate;
 mod node;
 mod numbers;
@@ -16,6 +17,7 @@ mod read;
 mod record;
 mod retention;
 mod rows;
+mod samples;
 mod setting;
 mod slot;
 pub(crate) mod sql;
@@ -28,13 +30,14 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
 
 pub use action::{Cancelled, Created, NewAction};
 pub use claim::{Dispatch, Lease, Planned, Task};
 pub use finish::{Ending, Finished};
 pub use ids::Block;
 pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
+use local::{Lite, Local};
 pub use numbers::{LastRun, QueueNumbers};
 pub use policy::{Change, Edition};
 pub use read::{ActionFilter, ActionRow, IncidentRow};
@@ -128,7 +131,7 @@ pub enum Durability {
 enum Pool {
     /// One connection writes, the others read: SQLite has one writer whatever we do.
     Sqlite {
-        write: SqlitePool,
+        write: Local,
         read: SqlitePool,
     },
     Postgres(PgPool),
@@ -143,7 +146,7 @@ pub struct Store {
 /// A transaction on either database.
 #[derive(Debug)]
 pub(crate) enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Lite),
     Postgres(Transaction<'static, Postgres>),
 }
 
@@ -178,17 +181,23 @@ impl Tx {
 
     async fn commit(self) -> Result<()> {
         let done = match self {
-            Self::Sqlite(tx) => tx.commit().await,
+            Self::Sqlite(Lite::Writing(held)) => held.commit().await,
+            Self::Sqlite(Lite::Reading(tx)) => tx.commit().await,
             Self::Postgres(tx) => tx.commit().await,
         };
-        done.map_err(|wrong| match Error::from(wrong) {
-            Error::Unavailable(why) => Error::CommitUnknown(why),
-            other @ (Error::Full(_)
-            | Error::Conflict
-            | Error::Data(_)
-            | Error::CommitUnknown(_)
-            | Error::Broken(_)) => other,
-        })
+        done.map_err(uncertain)
+    }
+}
+
+/// An error of a commit: where the connection failed, nobody knows whether it came about.
+fn uncertain(wrong: sqlx::Error) -> Error {
+    match Error::from(wrong) {
+        Error::Unavailable(why) => Error::CommitUnknown(why),
+        other @ (Error::Full(_)
+        | Error::Conflict
+        | Error::Data(_)
+        | Error::CommitUnknown(_)
+        | Error::Broken(_)) => other,
     }
 }
 
@@ -236,16 +245,25 @@ impl Store {
     /// A transaction that will write.
     async fn begin(&self) -> Result<Tx> {
         Ok(match &self.pool {
-            // A plain BEGIN that turns into a writer later fails with "database is locked" at once.
-            Pool::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pool::Sqlite { write, .. } => {
+                let mut held = write.hold().await?;
+                held.begin().await?;
+                Tx::Sqlite(Lite::Writing(held))
+            }
             Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
+    }
+
+    /// The same, where on SQLite nothing is begun yet.
+    async fn beginning(&self) -> Result<Tx> {
+        let Pool::Sqlite { write, .. } = &self.pool else { return self.begin().await };
+        Ok(Tx::Sqlite(Lite::Writing(write.hold().await?)))
     }
 
     /// A transaction that only reads, beside the writer.
     async fn reading(&self) -> Result<Tx> {
         Ok(match &self.pool {
-            Pool::Sqlite { read, .. } => Tx::Sqlite(read.begin().await?),
+            Pool::Sqlite { read, .. } => Tx::Sqlite(Lite::Reading(read.begin().await?)),
             Pool::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
@@ -286,13 +304,11 @@ async fn open_sqlite(file: &PathBuf, durability: Durability, connections: u32) -
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", "-8192")
         .statement_cache_capacity(200);
-    let write = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options.clone())
-        .await?;
+    let write = Local::open(options.clone()).await?;
     let read = SqlitePoolOptions::new()
         .max_connections(connections.clamp(1, 4))
+        // A connection to a file of ours does not go away between two questions.
+        .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(10))
         .connect_with(options.read_only(true).create_if_missing(false))
         .await?;

@@ -145,8 +145,9 @@ impl Store {
 impl Writing {
     /// Notes in this transaction that a scheduled evaluation was made.
     pub async fn ran(&mut self, run: &LastRun) -> Result<()> {
-        let sql = self.tx.text(&RAN);
-        on!(&mut self.tx, c => sqlx::query(sql).bind(run.at.micros()).bind(run.took_us).bind(run.evaluated)
+        let tx = self.begun().await?;
+        let sql = tx.text(&RAN);
+        on!(tx, c => sqlx::query(sql).bind(run.at.micros()).bind(run.took_us).bind(run.evaluated)
             .bind(&run.node).execute(c).await?.rows_affected());
         Ok(())
     }

@@ -116,7 +116,7 @@ impl Store {
 impl super::Writing {
     /// All policies as this transaction sees them, and their revision.
     pub async fn policies(&mut self) -> Result<(Vec<Policy>, i64)> {
-        read(&mut self.tx).await
+        read(self.begun().await?).await
     }
 }
 

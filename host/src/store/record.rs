@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::ingest::{NewSample, NewSeries, PartitionSeq};
 use super::sql::statements;
-use super::{Result, Tx, bulk, ids, on, rows, slot};
+use super::{Result, Tx, ids, on, rows, slot};
 use crate::domain::audit::Entry;
 use crate::domain::incident::State;
 use crate::domain::{Phase, Timestamp};
@@ -53,7 +53,7 @@ pub struct Plan {
     pub ticked: Vec<u16>,
     /// New series.
     pub series: Vec<NewSeries>,
-    /// New samples, ids ascending.
+    /// New samples, in the order of `partitions`, their ids consecutive.
     pub samples: Vec<NewSample>,
     /// New incidents.
     pub opened: Vec<IncidentDraft>,
@@ -61,6 +61,17 @@ pub struct Plan {
     pub changes: Vec<IncidentChange>,
     /// New actions.
     pub actions: Vec<ActionDraft>,
+}
+
+impl Plan {
+    /// Whether samples are all there is.
+    pub(super) fn only_samples(&self) -> bool {
+        self.ticked.is_empty()
+            && self.series.is_empty()
+            && self.opened.is_empty()
+            && self.changes.is_empty()
+            && self.actions.is_empty()
+    }
 }
 
 /// An incident to open.
@@ -179,13 +190,12 @@ pub struct ActionDraft {
     pub details: Option<String>,
 }
 
+/// All but the samples, which go with the commit.
 pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     assign_ids(tx, plan).await?;
     for series in &plan.series {
         add_series(tx, series).await?;
     }
-    bulk::add_samples(tx, &plan.samples).await?;
-    bulk::add_records(tx, plan).await?;
     if !plan.ticked.is_empty() {
         let (sql, list) = (tx.text(&TICKED), super::ingest::list_of(&plan.ticked));
         on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());

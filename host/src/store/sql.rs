@@ -10,7 +10,7 @@ pub(crate) enum Dialect {
 }
 
 /// The fragments: name, SQLite, PostgreSQL.
-const FRAGMENTS: [(&str, &str, &str); 8] = [
+const FRAGMENTS: [(&str, &str, &str); 10] = [
     // Row locks: SQLite has one writer at a time, taken with BEGIN IMMEDIATE.
     ("{lock}", "", " FOR UPDATE"),
     ("{lock_slot_skip}", "", " FOR UPDATE OF s SKIP LOCKED"),
@@ -29,6 +29,9 @@ const FRAGMENTS: [(&str, &str, &str); 8] = [
         "(SELECT value FROM jsonb_array_elements_text($1::jsonb))",
     ),
     ("{bigint}", "INTEGER", "BIGINT"),
+    // Numbers in the order of writing; unlike `autoid` one may come again after the highest row is gone.
+    ("{rowid}", "INTEGER PRIMARY KEY", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    ("{blob}", "BLOB", "BYTEA"),
 ];
 
 /// Fills the fragments of `raw` for `dialect`.

@@ -12,8 +12,7 @@ use crate::domain::Timestamp;
 statements! { pub(super) STATEMENTS:
     DECISIONS = "SELECT at, last_at, event_id, verdict, reason, until_at, repeats, action_id, facts FROM decision
         WHERE incident_id = $1 ORDER BY id";
-    EVENT = "SELECT s.id, s.observed_at, s.value, se.name, se.target, se.tags FROM sample s
-        JOIN series se ON se.id = s.series_id WHERE s.id = $1";
+    SERIES = "SELECT name, target, tags FROM series WHERE id = $1";
     ACTIONS_OF = "SELECT id FROM action WHERE incident_id = $1 ORDER BY id";
     ATTEMPTS = "SELECT attempt, fence, worker, plugin, digest, started_at, ended_at, outcome, message, result, logs
         FROM attempt WHERE action_id = $1 ORDER BY fence";
@@ -138,14 +137,15 @@ fn audit((at, actor, verb, object, object_id, facts): AuditRow) -> AuditFact {
 }
 
 async fn event(tx: &mut Tx, id: i64) -> Result<Option<EventFact>> {
-    let sql = tx.text(&EVENT);
-    let row: Option<(i64, i64, f64, String, String, String)> =
-        on!(tx, c => sqlx::query_as(sql).bind(id).fetch_optional(c).await?);
-    Ok(row.map(|(metric_id, observed_at, value, name, target, tags)| EventFact {
-        metric_id,
-        observed_at: Timestamp::from_micros(observed_at),
+    let Some(sample) = super::samples::sample(tx, id).await? else { return Ok(None) };
+    let sql = tx.text(&SERIES);
+    let row: Option<(String, String, String)> =
+        on!(tx, c => sqlx::query_as(sql).bind(sample.series_id).fetch_optional(c).await?);
+    Ok(row.map(|(name, target, tags)| EventFact {
+        metric_id: sample.id,
+        observed_at: sample.observed_at,
         name,
-        value,
+        value: sample.value,
         target,
         tags: json(&tags),
     }))

@@ -52,7 +52,7 @@ fn a_lock_that_passes_costs_no_event() {
         posting.join().unwrap()
     });
     assert_eq!(answer["status"], "stored", "{answer}");
-    let stored = ask(None, &vigil.data_dir(), "SELECT COUNT(*) FROM sample");
+    let stored = ask(None, &vigil.data_dir(), "SELECT COUNT(*) FROM chunk");
     assert_eq!(stored, [2]);
 }
 
@@ -61,10 +61,7 @@ fn a_lock_that_passes_costs_no_event() {
 fn old_rows_are_deleted() {
     let vigil =
         Vigil::start(limitless().config("[retention]\nsamples = \"2s\"\n[queue]\nsweep = \"30ms\"\n"));
-    let rows = || {
-        ask(None, &vigil.data_dir(), "SELECT (SELECT COUNT(*) FROM sample) + (SELECT COUNT(*) FROM record)")
-            [0]
-    };
+    let rows = || ask(None, &vigil.data_dir(), "SELECT COUNT(*) FROM chunk")[0];
     for at in 0..500 {
         heat(&vigil, &format!("h{}", at % 5), f64::from(at));
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use http::{Request, Response, exchange};
 pub(crate) use postgres::Postgres;
-pub(crate) use process::{Launch, Process, program};
+pub(crate) use process::{Launch, Process, missing, program};
 pub(crate) use proxy::{FaultProxy, Mode};
 pub(crate) use redis::Redis;
 pub(crate) use supervisord::{Program, Supervisord};

@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub config: Option<String>,
     /// A data directory to share or to keep, instead of a fresh one.
     pub data_dir: Option<PathBuf>,
+    /// A program with arguments that becomes the binary in the end (`exec`), with the same process id.
+    pub prefix: Vec<String>,
     /// Do not wait until it answers.
     pub no_wait: bool,
     /// Answers under another port than a free one.
@@ -109,7 +111,11 @@ impl Vigil {
 
     /// The binary with another sub-command and the same environment and home.
     pub(crate) fn command(&self, args: &[&str]) -> Launch {
-        let launch = Launch::new(Self::binary()).args(args).clear_env().directory(self.home.path());
+        let launch = match self.options.prefix.split_first() {
+            None => Launch::new(Self::binary()),
+            Some((first, rest)) => Launch::new(first).args(rest).arg(Self::binary()),
+        };
+        let launch = launch.args(args).clear_env().directory(self.home.path());
         let launch = launch.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let launch = launch.env("HOME", self.home.path());
         self.options.env.iter().fold(launch, |launch, (name, value)| launch.env(name, value))

@@ -1,31 +1,33 @@
 //! Bringing a partition's engine up to what the store has: at start, and after other nodes wrote to it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Writer;
-use crate::domain::Timestamp;
-use crate::domain::event::partition_of;
-use crate::engine::{Findings, Observed, SeriesKey};
+use crate::domain::event::{Identity, partition_of};
+use crate::engine::{Findings, Observed};
 use crate::store::{Error, PartitionSeq, SeriesRow, TailSample, Writing};
 
 impl Writer {
     /// Applies, without deciding, what was recorded after this engine's last sequence number. A partition
     /// that is not loaded begins with the look-back's samples and the incidents that stand.
     pub(super) async fn catch_up(&mut self, tx: &mut Writing, seqs: &[PartitionSeq]) -> Result<(), Error> {
-        let mut fresh = Vec::new();
+        let (mut fresh, mut behind) = (Vec::new(), Vec::new());
         for at in seqs {
-            let partition = &self.partitions[usize::from(at.id)];
-            let (after, since) = match partition.seq {
-                Some(seq) if seq == at.seq => continue,
-                Some(seq) => (seq, Timestamp::from_micros(i64::MIN)),
-                None => {
-                    fresh.push(at.id);
-                    (-1, self.now().before(self.parts.limits.lookback))
-                }
-            };
-            let tail = if at.seq == 0 { Vec::new() } else { tx.tail(at.id, after, since).await? };
-            self.replay(tx, at.id, &tail).await?;
+            match self.partitions[usize::from(at.id)].seq {
+                Some(seq) if seq == at.seq => {}
+                Some(seq) => behind.push(PartitionSeq { id: at.id, seq }),
+                None => fresh.push(at.id),
+            }
+        }
+        if fresh.is_empty() && behind.is_empty() {
+            return Ok(());
+        }
+        let since = self.now().before(self.parts.limits.lookback);
+        let tails = tx.tails((&fresh, since), &behind).await?;
+        for tail in tails.chunk_by(|a, b| a.0 == b.0) {
+            self.replay(tx, tail).await?;
+        }
+        for at in seqs {
             self.partitions[usize::from(at.id)].seq = Some(at.seq);
         }
         if !fresh.is_empty() {
@@ -39,28 +41,30 @@ impl Writer {
         Ok(())
     }
 
-    async fn replay(&mut self, tx: &mut Writing, id: u16, tail: &[TailSample]) -> Result<(), Error> {
+    /// Shows an engine the stored samples of one partition.
+    async fn replay(&mut self, tx: &mut Writing, tail: &[(u16, TailSample)]) -> Result<(), Error> {
+        let Some(id) = tail.first().map(|(id, _)| *id) else { return Ok(()) };
         let at = usize::from(id);
         let mut unknown: Vec<i64> = tail
             .iter()
-            .map(|sample| sample.series_id)
+            .map(|(_, sample)| sample.series_id)
             .filter(|series| self.partitions[at].find_id(*series).is_none())
             .collect();
         unknown.sort_unstable();
         unknown.dedup();
-        let mut keys: HashMap<i64, SeriesKey> = HashMap::new();
         if !unknown.is_empty() {
             let at_once = self.parts.settings.now().policy.batch_size as usize;
             for some in unknown.chunks(at_once.max(1)) {
                 for row in tx.series(some).await? {
-                    keys.insert(row.id, self.add_series(id, row)?);
+                    let identity = Identity::new(row.identity.as_str().into());
+                    self.add_series(id, &row, identity)?;
                 }
             }
         }
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
         let partition = &mut self.partitions[at];
         let mut ignored = Findings::default();
-        for sample in tail {
+        for (_, sample) in tail {
             let Some(key) = partition.find_id(sample.series_id) else { continue };
             let observed = Observed {
                 id: sample.id,
@@ -75,19 +79,25 @@ impl Writer {
     }
 
     /// Makes a stored series known to its partition.
-    pub(super) fn add_series(&mut self, partition: u16, row: SeriesRow) -> Result<SeriesKey, Error> {
+    pub(super) fn add_series(
+        &mut self,
+        partition: u16,
+        row: &SeriesRow,
+        identity: Identity,
+    ) -> Result<(), Error> {
         let tags = serde_json::from_str(&row.tags).map_err(|wrong| {
             Error::Broken(format!("series {} has tags that are no JSON: {wrong}", row.id))
         })?;
         let named = row.target_kind.is_some().then_some(row.target.as_str());
         let (kind, namespace) =
             (row.target_kind.as_deref().unwrap_or(""), row.namespace.as_deref().unwrap_or(""));
-        Ok(self.partitions[usize::from(partition)].add_series(
+        self.partitions[usize::from(partition)].add_series(
             row.id,
-            row.identity,
+            identity,
             &row.name,
             (named, kind, namespace),
             Arc::new(tags),
-        ))
+        );
+        Ok(())
     }
 }

@@ -1,14 +1,14 @@
 //! One transaction: many requests in, one answer each out.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Writer;
 use super::reply::{Outcome, answers};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, NO_TARGET, partition_of, series_identity};
-use crate::engine::{Findings, Observed};
+use crate::domain::event::{Event, NO_TARGET, PARTITIONS, Series};
+use crate::engine::{Findings, Observed, SeriesKey};
 use crate::pipeline::answer::Violation;
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
 use crate::pipeline::ingest::{Refused, Reply, Request};
@@ -16,10 +16,11 @@ use crate::store::{Error, NewSample, NewSeries, PartitionSeq, Plan, SeriesRow, W
 
 /// One event on its way through the batch.
 struct Item<'a> {
+    /// Which request it came with, and its place there.
     request: usize,
+    place: usize,
     event: &'a Event,
-    partition: u16,
-    identity: String,
+    key: Option<SeriesKey>,
     id: i64,
     repeat: bool,
     findings: std::ops::Range<usize>,
@@ -31,11 +32,9 @@ impl Writer {
     pub(super) async fn record(&mut self, requests: &[&Request]) -> Result<Vec<Reply>, Error> {
         let began = Instant::now();
         self.violated.clear();
-        let mut items = items(requests);
-        let touched: Vec<u16> =
-            items.iter().map(|item| item.partition).collect::<BTreeSet<_>>().into_iter().collect();
+        let (mut items, touched) = items(requests);
         let first = self.parts.store.metric_ids(&mut self.block, items.len()).await?;
-        let (mut tx, seqs, rev) = self.parts.store.begin_partitions(&touched).await?;
+        let (mut tx, seqs, rev) = self.parts.store.begin_partitions(&touched, self.reached(&touched)).await?;
         let done = self.write(&mut tx, requests, (&mut items, first), (&seqs, rev)).await;
         let (plan, answers) = match done {
             Ok(done) => done,
@@ -55,14 +54,20 @@ impl Writer {
         Ok(answers)
     }
 
+    /// How far the engine is in those partitions; none where it does not know one of them.
+    fn reached(&self, touched: &[u16]) -> Option<Vec<PartitionSeq>> {
+        let at = |id: &u16| Some(PartitionSeq { id: *id, seq: self.partitions[usize::from(*id)].seq? });
+        touched.iter().map(at).collect()
+    }
+
     /// A commit whose outcome is unknown is looked up before anyone is told that it failed.
     pub(super) async fn commit(&self, tx: Writing, plan: &Plan) -> Result<(), Error> {
-        match tx.commit().await {
+        match tx.commit(plan).await {
             Err(Error::CommitUnknown(why)) => {
-                let Some((partition, _, _)) = plan.partitions.first() else {
+                let Some(first) = plan.samples.first() else {
                     return Err(Error::Unavailable(why));
                 };
-                match self.parts.store.was_recorded(partition.id, partition.seq, &plan.batch).await {
+                match self.parts.store.was_recorded(first.id, &plan.batch).await {
                     Ok(true) => Ok(()),
                     Ok(false) => Err(Error::Unavailable(why)),
                     Err(_) => Err(Error::CommitUnknown(why)),
@@ -91,7 +96,7 @@ impl Writer {
         self.decide(tx, items, &findings, (&mut plan, &mut outcomes)).await?;
         tx.record(&mut plan).await?;
         let answers = answers(tx, requests, outcomes, &plan, &self.policies).await?;
-        self.count(&findings);
+        self.count(findings);
         Ok((plan, answers))
     }
 
@@ -99,14 +104,16 @@ impl Writer {
     async fn know_series(
         &mut self,
         tx: &mut Writing,
-        items: &[Item<'_>],
+        items: &mut [Item<'_>],
         outcomes: &[Outcome],
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let mut unknown: HashMap<&str, &Item<'_>> = HashMap::new();
-        for item in items.iter().filter(|item| outcomes[item.request].settled.is_none()) {
-            if self.partitions[usize::from(item.partition)].find(&item.identity).is_none() {
-                unknown.entry(&item.identity).or_insert(item);
+        let mut unknown: HashMap<&str, &Arc<Series>> = HashMap::new();
+        for item in items.iter_mut().filter(|item| outcomes[item.request].settled.is_none()) {
+            let series = &item.event.series;
+            item.key = self.partitions[usize::from(series.partition)].find(&series.identity);
+            if item.key.is_none() {
+                unknown.entry(series.identity.text()).or_insert(series);
             }
         }
         if unknown.is_empty() {
@@ -116,16 +123,21 @@ impl Writer {
         let known = tx.known_series(&names).await?;
         let count = names.len() - known.len();
         let mut next = if count > 0 { tx.series_ids(count).await? } else { 0 };
-        for (identity, item) in unknown {
+        for (identity, series) in unknown {
             let id = known.get(identity).copied().unwrap_or_else(|| {
                 next += 1;
                 next - 1
             });
-            let row = row_of(id, item);
+            let row = row_of(id, series);
             if !known.contains_key(identity) {
-                plan.series.push(new_series(item.partition, &row));
+                plan.series.push(new_series(series.partition, &row));
             }
-            self.add_series(item.partition, row)?;
+            // The very text that the events carry, which is soon compared.
+            self.add_series(series.partition, &row, series.identity.clone())?;
+        }
+        for item in items.iter_mut().filter(|item| item.key.is_none()) {
+            let series = &item.event.series;
+            item.key = self.partitions[usize::from(series.partition)].find(&series.identity);
         }
         Ok(())
     }
@@ -139,36 +151,37 @@ impl Writer {
         plan: &mut Plan,
     ) -> Findings {
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
-        let mut findings = Findings::default();
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.clear(|_, _| ());
+        plan.samples.reserve(items.len());
         let mut next = first;
         for item in items {
             let outcome = &mut outcomes[item.request];
             if outcome.settled.is_some() {
                 continue;
             }
-            let partition = &mut self.partitions[usize::from(item.partition)];
-            let Some(key) = partition.find(&item.identity) else { continue };
+            let Some(key) = item.key else { continue };
             let event = item.event;
+            let partition = &mut self.partitions[usize::from(event.series.partition)];
             let repeat =
                 if event.timed { partition.repeat(key, event.observed_at, event.value) } else { None };
-            let place = outcome.ids.len();
             if let Some(seen) = repeat {
                 let (Ok(id) | Err(id)) = seen;
                 if seen.is_err() {
                     outcome.fresh = true;
                     outcome.warnings.push(format!(
                         "{}: another value is stored for this series and time; the first is kept",
-                        event.name
+                        event.series.name
                     ));
                 }
                 (item.id, item.repeat) = (id, true);
-                outcome.ids.push((place, id));
+                outcome.ids[item.place] = id;
                 continue;
             }
             item.id = next;
             next += 1;
             outcome.fresh = true;
-            outcome.ids.push((place, item.id));
+            outcome.ids[item.place] = item.id;
             let sample =
                 Observed { id: item.id, at: event.observed_at, value: event.value, timed: event.timed };
             let begin = findings.list.len();
@@ -202,7 +215,7 @@ impl Writer {
         for item in items {
             for finding in &findings.list[item.findings.clone()] {
                 let compiled = policies.get(finding.policy);
-                let partition = &mut self.partitions[usize::from(item.partition)];
+                let partition = &mut self.partitions[usize::from(item.event.series.partition)];
                 let (tags, kind, namespace) = partition.labels(finding.key);
                 let came = deciding.finding(compiled, finding, About { tags, kind, namespace });
                 let target = finding.target.as_deref().unwrap_or(NO_TARGET);
@@ -249,31 +262,38 @@ impl Writer {
         Ok(ledgers)
     }
 
-    /// Counts evaluations.
-    pub(super) fn count(&self, findings: &Findings) {
-        for (at, tally) in findings.tally.iter().enumerate() {
-            let Ok(at) = u32::try_from(at) else { continue };
-            let name = &self.policies.get(at).policy.name;
-            for (result, count) in ["violation", "ok", "no_data", "error"].iter().zip(tally) {
-                if *count > 0 {
-                    self.parts.metrics.policy_evaluation(name, result, u64::from(*count));
-                }
+    /// Counts evaluations, and keeps the findings' room for the next batch.
+    pub(super) fn count(&mut self, mut findings: Findings) {
+        findings.clear(|policy, tally| {
+            if let Some(counters) = self.counters.get(policy as usize) {
+                counters.evaluated(tally);
             }
-        }
+        });
+        self.findings = findings;
     }
 
     fn committed(&mut self, plan: &Plan, items: &[Item<'_>], began: Instant) {
         let metrics = Arc::clone(&self.parts.metrics);
         metrics.ingest_committed(plan.samples.len(), began.elapsed());
         let mut names: HashMap<&str, u64> = HashMap::new();
+        // A sender's events mostly follow each other by name.
+        let mut run = ("", 0);
         for item in items.iter().filter(|item| item.id > 0 && !item.repeat) {
-            *names.entry(item.event.name.as_str()).or_default() += 1;
+            let name = item.event.series.name.as_str();
+            if name != run.0 {
+                *names.entry(run.0).or_default() += run.1;
+                run = (name, 0);
+            }
+            run.1 += 1;
         }
-        for (name, count) in names {
+        *names.entry(run.0).or_default() += run.1;
+        for (name, count) in names.into_iter().filter(|(_, count)| *count > 0) {
             metrics.ingest(name, count);
         }
         for policy in self.violated.drain(..) {
-            metrics.violation(&self.policies.get(policy).policy.name);
+            if let Some(counters) = self.counters.get(policy as usize) {
+                counters.violation();
+            }
         }
         self.announce(plan);
     }
@@ -281,42 +301,53 @@ impl Writer {
 
 /// Gives each partition that got samples its next sequence number and the range of their ids.
 fn number_partitions(seqs: &[PartitionSeq], items: &[Item<'_>], plan: &mut Plan) {
-    for at in seqs {
-        let mut ids = items
-            .iter()
-            .filter(|item| item.partition == at.id && item.id > 0 && !item.repeat)
-            .map(|item| item.id);
-        if let Some(first) = ids.next() {
-            let last = ids.next_back().unwrap_or(first);
-            plan.partitions.push((PartitionSeq { id: at.id, seq: at.seq + 1 }, first, last));
+    for of_one in items.chunk_by(|a, b| a.event.series.partition == b.event.series.partition) {
+        let mut ids = of_one.iter().filter(|item| item.id > 0 && !item.repeat).map(|item| item.id);
+        let (Some(first), Some(item)) = (ids.next(), of_one.first()) else { continue };
+        let last = ids.next_back().unwrap_or(first);
+        let id = item.event.series.partition;
+        if let Some(at) = seqs.iter().find(|at| at.id == id) {
+            plan.partitions.push((PartitionSeq { id, seq: at.seq + 1 }, first, last));
         }
     }
 }
 
-/// The events of all requests, those of one partition together, else in the order of arrival.
-fn items<'a>(requests: &[&'a Request]) -> Vec<Item<'a>> {
-    let mut items = Vec::with_capacity(requests.iter().map(|request| request.events.len()).sum());
-    for (at, request) in requests.iter().enumerate() {
-        for event in &request.events {
-            let target = event.target.as_ref().map_or(NO_TARGET, |target| target.name.as_str());
-            items.push(Item {
-                request: at,
-                event,
-                partition: partition_of(target),
-                identity: series_identity(&event.name, &event.tags),
-                id: 0,
-                repeat: false,
-                findings: 0..0,
-            });
+/// The events of all requests, those of one partition together, else in the order of arrival; and the
+/// partitions, ascending.
+fn items<'a>(requests: &[&'a Request]) -> (Vec<Item<'a>>, Vec<u16>) {
+    let mut ends = [0_usize; PARTITIONS as usize];
+    for event in requests.iter().flat_map(|request| &request.events) {
+        ends[usize::from(event.series.partition)] += 1;
+    }
+    let touched = (0..PARTITIONS).filter(|at| ends[usize::from(*at)] > 0).collect();
+    let mut total = 0;
+    for end in &mut ends {
+        (*end, total) = (total, total + *end);
+    }
+    let mut order = vec![(0, 0); total];
+    for (request, of) in requests.iter().enumerate() {
+        for (place, event) in of.events.iter().enumerate() {
+            let end = &mut ends[usize::from(event.series.partition)];
+            order[*end] = (request, place);
+            *end += 1;
         }
     }
-    items.sort_by_key(|item| item.partition);
-    items
+    let item = |(request, place): (usize, usize)| Item {
+        request,
+        place,
+        event: &requests[request].events[place],
+        key: None,
+        id: 0,
+        repeat: false,
+        findings: 0..0,
+    };
+    (order.into_iter().map(item).collect(), touched)
 }
 
 /// Settles the requests whose idempotency key has been answered before.
 async fn remembered(tx: &mut Writing, requests: &[&Request]) -> Result<Vec<Outcome>, Error> {
-    let mut outcomes: Vec<Outcome> = requests.iter().map(|_| Outcome::default()).collect();
+    let fresh = |request: &&Request| Outcome { ids: vec![0; request.events.len()], ..Outcome::default() };
+    let mut outcomes: Vec<Outcome> = requests.iter().map(fresh).collect();
     for (at, request) in requests.iter().enumerate() {
         let Some(key) = &request.key else { continue };
         if let Some((hash, answer)) = tx.remembered(&key.scope, &key.key).await? {
@@ -327,16 +358,16 @@ async fn remembered(tx: &mut Writing, requests: &[&Request]) -> Result<Vec<Outco
     Ok(outcomes)
 }
 
-fn row_of(id: i64, item: &Item<'_>) -> SeriesRow {
-    let target = item.event.target.as_ref();
+fn row_of(id: i64, series: &Series) -> SeriesRow {
+    let target = series.target.as_ref();
     SeriesRow {
         id,
-        identity: item.identity.clone(),
-        name: item.event.name.clone(),
-        target: target.map_or(NO_TARGET, |target| target.name.as_str()).to_owned(),
+        identity: series.identity.text().to_owned(),
+        name: series.name.clone(),
+        target: series.target_name().to_owned(),
         target_kind: target.map(|target| target.kind.clone()),
         namespace: target.and_then(|target| target.namespace.clone()),
-        tags: serde_json::to_string(&*item.event.tags).unwrap_or_else(|_| "{}".to_owned()),
+        tags: serde_json::to_string(&*series.tags).unwrap_or_else(|_| "{}".to_owned()),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::domain::event::{NO_TARGET, partition_of};
 use crate::engine::PolicySet;
 use crate::pipeline::answer::{ActionTriggered, Answer, LISTED, Violation};
 use crate::pipeline::ingest::{Reply, Request};
@@ -12,7 +11,8 @@ use crate::store::{Error, Plan, Which, Writing};
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) settled: Option<Reply>,
-    pub(super) ids: Vec<(usize, i64)>,
+    /// The metric ids, in the order of the request's events.
+    pub(super) ids: Vec<i64>,
     pub(super) fresh: bool,
     pub(super) violations: Vec<(Violation, Which)>,
     pub(super) total: usize,
@@ -54,8 +54,7 @@ pub(super) async fn answers(
 }
 
 fn answer(request: &Request, outcome: Outcome, plan: &Plan, policies: &PolicySet) -> Answer {
-    let ids = in_request_order(request, &outcome.ids);
-    let first = ids.first().copied().unwrap_or(0);
+    let first = outcome.ids.first().copied().unwrap_or(0);
     let violations = outcome.violations.into_iter().map(|(mut violation, incident)| {
         violation.incident_id = match incident {
             Which::New(at) => plan.opened[at].id,
@@ -75,12 +74,12 @@ fn answer(request: &Request, outcome: Outcome, plan: &Plan, policies: &PolicySet
             policy_name: action.policy.as_ref().map(|policy| policy.1.clone()).unwrap_or_default(),
         }
     };
-    let target = request.events.first().and_then(|event| event.target.as_ref());
+    let target = request.events.first().and_then(|event| event.series.target.as_ref());
     Answer {
         ok: true,
         metric_id: first,
-        accepted: request.many.then_some(ids.len()),
-        metric_ids: request.many.then_some(ids),
+        accepted: request.many.then_some(outcome.ids.len()),
+        metric_ids: request.many.then_some(outcome.ids),
         message: "Metric ingested successfully",
         status: if outcome.fresh { "stored" } else { "duplicate" },
         policies_evaluated: true,
@@ -91,20 +90,4 @@ fn answer(request: &Request, outcome: Outcome, plan: &Plan, policies: &PolicySet
         event_id: first.to_string(),
         warnings: request.warnings.iter().cloned().chain(outcome.warnings).collect(),
     }
-}
-
-/// Ids were given by partition; a client wants them in the order of its list.
-fn in_request_order(request: &Request, ids: &[(usize, i64)]) -> Vec<i64> {
-    let mut order: Vec<usize> = (0..request.events.len()).collect();
-    order.sort_by_cached_key(|at| {
-        let target = request.events[*at].target.as_ref();
-        partition_of(target.map_or(NO_TARGET, |target| target.name.as_str()))
-    });
-    let mut sorted = vec![0; request.events.len()];
-    for (place, id) in ids {
-        if let Some(at) = order.get(*place) {
-            sorted[*at] = *id;
-        }
-    }
-    sorted
 }

@@ -56,7 +56,9 @@ impl Writer {
     /// Takes up the policies if their revision has moved, without an evaluation.
     pub(super) async fn look(&mut self) {
         let looked = async {
-            let (mut tx, _, rev) = self.parts.store.begin_partitions(&[]).await?;
+            // Nothing is due since the beginning of time: only the revision is asked for.
+            let never = crate::domain::Timestamp::from_micros(i64::MIN);
+            let (mut tx, _, rev) = self.parts.store.begin_due(never).await?;
             self.refresh(&mut tx, rev).await
         };
         if let Err(wrong) = looked.await {
@@ -111,8 +113,8 @@ impl Writer {
             );
         }
         tx.record(&mut plan).await?;
-        self.count(&findings);
-        let evaluated = findings.tally.iter().flatten().map(|count| i64::from(*count)).sum();
+        let evaluated = findings.evaluations();
+        self.count(findings);
         Ok((plan, evaluated))
     }
 

@@ -186,7 +186,10 @@ impl Connection {
         }
         let truncated = body.len() > self.max_response;
         body.truncate(enough);
-        let mut body = ready.as_ref().map_or(body.clone(), |r| r.redactor.cut(body));
+        let mut body = match &ready {
+            Some(ready) => ready.redactor.cut(body),
+            None => body,
+        };
         body.truncate(self.max_response);
         Ok(Answer { status, headers, body, truncated })
     }
@@ -198,7 +201,11 @@ fn visible(fields: &HeaderMap, ready: Option<&Ready>) -> Vec<(String, Vec<u8>)> 
         .filter(|(name, _)| headers::visible(name))
         .map(|(name, value)| {
             let value = value.as_bytes().to_vec();
-            (name.as_str().to_owned(), ready.map_or(value.clone(), |r| r.redactor.cut(value)))
+            let value = match ready {
+                Some(ready) => ready.redactor.cut(value),
+                None => value,
+            };
+            (name.as_str().to_owned(), value)
         })
         .collect()
 }
