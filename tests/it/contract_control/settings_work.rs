@@ -112,15 +112,3 @@ fn the_scheduled_evaluation_follows_the_settings() {
         vigil.get_json("/api/v1/actions")["total"] == 1
     });
 }
-
-/// The seed's defect 17: the limiter follows.
-#[test]
-fn the_limiter_follows_the_settings() {
-    let vigil = Vigil::start(Options::default());
-    set(&vigil, &json!({"rate_limit": {"enabled": true, "requests": 3}}));
-    let ask = || vigil.get("/api/v1/policies").status;
-    let answers: Vec<u16> = (0..5).map(|_| ask()).collect();
-    assert_eq!(answers, [200, 200, 200, 429, 429]);
-    set(&vigil, &json!({"rate_limit": {"enabled": false}}));
-    assert_eq!((0..5).map(|_| ask()).filter(|status| *status == 200).count(), 5);
-}
