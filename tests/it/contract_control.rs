@@ -1,6 +1,6 @@
 //! The contract's rows of policies, settings and the queue, over HTTP and on both databases; the environment; and the
 //! seed's defects that belong here, each with the test that would catch it.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod editors;
 mod environment;
