@@ -1,8 +1,11 @@
 //! The whole system in one process: [`App::new`] opens what it stands on, [`App::serve`] runs every task and
 //! ends them in order.
 
+mod bootstrap;
 mod listen;
 mod lock;
+mod patient;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -14,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api;
 use crate::api::policies::files;
+use crate::api::{Door, Orders, Simulator, Tokens};
 use crate::clock::Clock;
-use crate::config::{Config, DatabasePlace, Durability, Settings};
+use crate::config::{Config, DatabasePlace, Durability, LogLevel, Settings};
 use crate::engine;
 use crate::metrics::Metrics;
 use crate::pipeline::history;
 use crate::pipeline::ingest::{Arrivals, Ingest, Parts as WriterParts, Writer};
 use crate::pipeline::loops::Loops;
-pub use crate::pipeline::settings::SetLevel;
-use crate::pipeline::settings::{self, Live};
+use crate::pipeline::settings::{self, Live, Taken};
 use crate::pipeline::sweep::{self, Pace};
 use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::{self, Parts, Running};
@@ -56,6 +59,9 @@ pub enum Error {
     /// The metrics can't be registered.
     #[error("the metrics can't be made: {0}")]
     Metrics(String),
+    /// The certificate can't be used.
+    #[error("TLS can't be spoken: {0}")]
+    Tls(String),
     /// The address can't be listened on.
     #[error("can't listen on {address}: {why}")]
     Listen {
@@ -73,8 +79,10 @@ pub struct App {
     store: Store,
     api: api::Parts,
     arrivals: Arrivals,
+    orders: Orders,
     writer: Writer,
     parts: Parts,
+    certificate: Option<tls::Certificate>,
     // Held for as long as the process lives.
     _lock: lock::Lock,
 }
@@ -103,6 +111,8 @@ impl App {
     /// Opens the data directory, the database, the queue and the plugins, and reads the policy files.
     pub async fn new(config: Config, clock: Clock, set_level: SetLevel) -> Result<Self, Error> {
         let lock = lock::take(&config.server.data_dir)?;
+        let certificate =
+            config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
         let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
         let (store, installation) = migrated(&config, &clock).await?;
         let queue = match &config.redis.url {
@@ -118,10 +128,12 @@ impl App {
         for note in synced.notes.iter().chain(&config.notes) {
             tracing::warn!("{note}");
         }
-        let settings = Live::new(Settings::of(&config), set_level);
+        let door = door(&config, &store, &clock).await?;
+        let settings = Live::new(Settings::of(&config), consumers(&config, &door, set_level));
         settings::load(&store, &settings).await?;
         let policies = Arc::new(RwLock::default());
         let (ingest, arrivals) = Ingest::new();
+        let (simulator, orders) = Simulator::new();
         let running = Running::default();
         let writer = Writer::new(WriterParts {
             store: store.clone(),
@@ -131,6 +143,7 @@ impl App {
             limits: engine::Limits { lookback: config.policies.lookback },
             settings: settings.clone(),
             node: node_name(),
+            plugins: plugins.clone(),
             policies: Arc::clone(&policies),
         });
         let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running, &settings));
@@ -143,6 +156,7 @@ impl App {
             running,
             metrics,
             clock: clock.clone(),
+            simulator,
             policies,
             settings,
             loops,
@@ -151,18 +165,19 @@ impl App {
             metrics_path: config.run.metrics_path.clone(),
             tenures: Arc::clone(&parts.tenures),
             limits: limits(&config),
+            door,
             started: Instant::now(),
             permissions: Arc::default(),
             document: Arc::from(""),
             ending: CancellationToken::new(),
         };
-        Ok(Self { config, clock, store, api, arrivals, writer, parts, _lock: lock })
+        Ok(Self { config, clock, store, api, arrivals, orders, writer, parts, certificate, _lock: lock })
     }
 
     /// Serves until `shutdown`, then ends in order: no new claims and a red readiness first, the attempts
     /// next, then the connections, then the writer, and last the lease.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { config, api, arrivals, writer, parts, store, .. } = self;
+        let Self { config, api, arrivals, orders, writer, parts, store, certificate, .. } = self;
         let (stop_claims, stop_accepting, stop) =
             (api.ending.clone(), CancellationToken::new(), CancellationToken::new());
         let (tenures, loops) = (Arc::clone(&parts.tenures), api.loops.clone());
@@ -171,11 +186,17 @@ impl App {
         workers.spawn(loops.run("worker", worker::run(parts, stop_claims.clone())));
         let stop_writing = CancellationToken::new();
         writing.spawn(loops.run("writer", writer.run(arrivals, stop_writing.clone())));
-        let bounds = listen::Bounds {
-            connections: config.server.max_connections,
-            header_timeout: config.server.header_timeout,
-        };
-        let listening = listen::run(listener, api::router(api), bounds, stop_accepting.clone());
+        let (door, ends) = (Arc::clone(&api.door), stop.clone());
+        if door.asks_for_tokens() {
+            background.spawn(loops.run("tokens", async move { door.tokens.run(ends).await }));
+        }
+        let bounds = bounds(&config, certificate.as_ref())?;
+        if let Some(certificate) = certificate {
+            background.spawn(loops.run("certificate", certificate.watch(stop.clone())));
+        }
+        let (router, api) = api::router(api);
+        front.spawn(loops.run("simulator", api::run_simulator(api, orders, stop_claims.clone())));
+        let listening = listen::run(listener, router, bounds, stop_accepting.clone());
         front.spawn(loops.run("listener", listening));
         shutdown.cancelled().await;
         tracing::info!("Ending: no new claims, running attempts finish");
@@ -282,9 +303,44 @@ fn pace(config: &Config) -> Pace {
     }
 }
 
+/// Sets the level that is logged at.
+pub type SetLevel = Arc<dyn Fn(LogLevel) + Send + Sync>;
+
+/// Whom settings are handed to; everybody else asks for them.
+fn consumers(config: &Config, door: &Arc<Door>, set_level: SetLevel) -> Taken {
+    let (door, configured) = (Arc::clone(door), config.limits.rate);
+    Arc::new(move |settings: &Settings| {
+        set_level(settings.level());
+        door.rate.store(Arc::new(settings.rate_limit.on(configured)));
+    })
+}
+
+/// The door, with the tokens it knows from the start.
+async fn door(config: &Config, store: &Store, clock: &Clock) -> Result<Arc<Door>, Error> {
+    let door = Door::new(config, Tokens::new(store.clone(), clock.clone()));
+    if door.asks_for_tokens() {
+        bootstrap::run(store, clock, &config.server.data_dir).await?;
+        door.tokens.look().await?;
+    }
+    Ok(Arc::new(door))
+}
+
+fn bounds(config: &Config, certificate: Option<&tls::Certificate>) -> Result<listen::Bounds, Error> {
+    let server = &config.server;
+    Ok(listen::Bounds {
+        connections: server.max_connections,
+        per_peer: server.max_connections_per_peer,
+        proxies: server.trusted_proxies.clone(),
+        header_timeout: server.header_timeout,
+        write_timeout: server.write_timeout,
+        tls: certificate.map(tls::Certificate::acceptor).transpose().map_err(Error::Tls)?,
+    })
+}
+
 fn limits(config: &Config) -> api::Limits {
     api::Limits {
         ingest_body: config.limits.ingest_body,
+        ingest_decoded: config.limits.ingest_decoded,
         json_body: config.limits.json_body,
         batch: config.limits.batch,
         tags: config.limits.tags,

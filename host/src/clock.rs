@@ -52,6 +52,15 @@ impl Clock {
     }
 }
 
+/// Letters and digits that nobody can guess: the random part of a token.
+#[must_use]
+pub fn random_letters(count: usize) -> String {
+    use rand::RngExt as _;
+    const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut random = rand::rng();
+    (0..count).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect()
+}
+
 /// Nanoseconds of the clock that keeps running while the machine sleeps and never jumps
 /// (`CLOCK_BOOTTIME`): leases are timed on it and on nothing else.
 #[must_use]

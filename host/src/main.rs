@@ -22,6 +22,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Serve(settings) => cli::serve::run(&settings.load()?),
         Command::Migrate(settings) => cli::migrate::run(&settings.load()?),
         Command::Config(command) => cli::config::run(command),
+        Command::Token(options) => cli::token::run(&options),
         Command::Demo(options) => cli::demo::run(&options),
         Command::DemoService(options) => cli::demo::service(&options),
         Command::Tethered(options) => cli::demo::tethered(&options),

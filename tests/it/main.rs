@@ -1,15 +1,19 @@
 //! The integration tests: real servers, both databases, the binary itself.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod bad_input;
 mod contract_control;
+mod contract_sim;
 mod demo;
 mod faults;
 mod hostile;
 mod hot_reload;
 mod house;
+mod limits;
 mod main_job;
 mod migrate;
+mod openapi;
 mod policies_http;
 mod pulse;
 mod readme;

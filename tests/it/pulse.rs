@@ -26,8 +26,12 @@ impl Pulse {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let mut times = Vec::new();
-            while !stopped.load(Ordering::Acquire) {
+            // At least one, however late this thread begins.
+            loop {
                 times.push(beat(port));
+                if stopped.load(Ordering::Acquire) {
+                    break;
+                }
                 std::thread::sleep(Duration::from_millis(2));
             }
             times.sort_unstable();

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use super::Api;
 use super::describe::aliased;
+use super::door::Principal;
 use super::ingest::Part;
 use super::input::{self, Fields};
 use super::problem::{self, Invalid, Problem};
@@ -247,13 +248,19 @@ async fn body(api: &Api, headers: &HeaderMap, sent: Body, needed: bool) -> Resul
 /// Makes an action by hand.
 #[utoipa::path(post, path = "/api/v1/actions", tag = "actions", security(("token" = ["operate"])), request_body = Value,
     responses((status = 201, description = "Made", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Response, Problem> {
     let value = body(&api, &headers, sent, true).await?;
     let draft = draft(&api, &value)?;
+    principal.touch(&draft.target)?;
     let (target, kind, priority, queued) =
         (draft.target.clone(), draft.kind.clone(), draft.priority, draft.queued);
     let now = api.clock.now();
-    let created = api.store.create_action(draft, now).await?;
+    let created = api.store.create_action(draft, &principal.actor(), now).await?;
     if created.phase == Phase::Ready {
         api.queue.announce(&[(created.id, priority)]);
     }
@@ -329,6 +336,7 @@ fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
         policy: None,
         event_id: None,
         origin: "api",
+        simulated: false,
         kind,
         target,
         target_kind: None,
@@ -362,6 +370,7 @@ fn changed(api: &Api, text: &str, done: Cancelled) -> Result<(Phase, Phase), Pro
     responses((status = 200, description = "Cancelled", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn cancel(
     State(api): State<Api>,
+    principal: Principal,
     Path(text): Path<String>,
     headers: HeaderMap,
     sent: Body,
@@ -374,7 +383,7 @@ async fn cancel(
     if !fields.faults.is_empty() {
         return Err(Problem::invalid(fields.faults));
     }
-    let done = api.store.cancel_action(id, &reason, "api", api.clock.now()).await?;
+    let done = api.store.cancel_action(id, &reason, &principal.actor(), api.clock.now()).await?;
     let (before, _) = changed(&api, &text, done)?;
     api.running.revoke(id);
     Ok(Json(json!({
@@ -385,9 +394,13 @@ async fn cancel(
 /// Queues a held action.
 #[utoipa::path(post, path = "/api/v1/actions/{action_id}/queue", tag = "actions", security(("token" = ["operate"])), params(("action_id" = i64, Path)),
     responses((status = 200, description = "Queued", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn queue(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
+async fn queue(
+    State(api): State<Api>,
+    principal: Principal,
+    Path(text): Path<String>,
+) -> Result<Json<Value>, Problem> {
     let id = id(&text, "action")?;
-    let done = api.store.queue_action(id, "api", api.clock.now()).await?;
+    let done = api.store.queue_action(id, &principal.actor(), api.clock.now()).await?;
     let (_, after) = changed(&api, &text, done)?;
     api.metrics.queue_operation("enqueue");
     Ok(Json(json!({"ok": true, "action_id": id, "message": "Action queued", "state": after})))
@@ -398,6 +411,7 @@ async fn queue(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<
     responses((status = 200, description = "Resolved", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 async fn resolve(
     State(api): State<Api>,
+    principal: Principal,
     Path(text): Path<String>,
     headers: HeaderMap,
     sent: Body,
@@ -420,7 +434,7 @@ async fn resolve(
     let (Some(step), true) = (step, fields.faults.is_empty()) else {
         return Err(Problem::invalid(fields.faults));
     };
-    let done = api.store.resolve_action(id, step, &note, "api", api.clock.now()).await?;
+    let done = api.store.resolve_action(id, step, &note, &principal.actor(), api.clock.now()).await?;
     let (_, after) = changed(&api, &text, done)?;
     Ok(Json(
         json!({"ok": true, "action_id": id, "message": "Action resolved", "state": after, "status": after.wire()}),

@@ -14,67 +14,25 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::problem;
+use crate::domain::access::Permission;
 
 /// Name of the security scheme whose scopes are the permissions.
 const SCHEME: &str = "token";
 
-/// What a request may do. Each route names one; each role has some.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Permission {
-    /// Nothing secret, nothing changed: anybody may.
-    Public,
-    /// Send events.
-    Ingest,
-    /// Take tasks as a remediator and report on them.
-    Pull,
-    /// See everything but secrets.
-    Read,
-    /// Make, queue, cancel and resolve actions; pause; approve.
-    Operate,
-    /// Change policies.
-    Author,
-    /// Change settings, plugins and tokens.
-    Admin,
-}
-
-impl Permission {
-    /// Every permission that a token can give.
-    pub const ALL: [Self; 6] =
-        [Self::Ingest, Self::Pull, Self::Read, Self::Operate, Self::Author, Self::Admin];
-
-    /// The word that stands in the description.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Ingest => "ingest",
-            Self::Pull => "pull",
-            Self::Read => "read",
-            Self::Operate => "operate",
-            Self::Author => "author",
-            Self::Admin => "admin",
-        }
-    }
-
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|permission| permission.word() == word)
-    }
-}
-
 /// Which permission each route asks for: taken from the description, so that there is one place to say it. A
 /// route that is not here is refused to everybody.
 #[derive(Clone, Debug, Default)]
-pub struct Permissions(HashMap<(Method, String), Permission>);
+pub struct Permissions(HashMap<String, Vec<(Method, Permission)>>);
 
 impl Permissions {
     /// Reads the table out of a description.
     #[must_use]
     pub fn of(document: &OpenApi) -> Self {
-        let mut table = HashMap::new();
+        let mut table: HashMap<String, Vec<_>> = HashMap::new();
         for (template, item) in &document.paths.paths {
             for (method, operation) in operations(item) {
                 if let Some(permission) = declared(operation) {
-                    table.insert((method, template.clone()), permission);
+                    table.entry(template.clone()).or_default().push((method, permission));
                 }
             }
         }
@@ -84,13 +42,23 @@ impl Permissions {
     /// What a request to a route needs. HEAD is GET without a body. None: nobody said, so nobody may.
     #[must_use]
     pub fn needed(&self, method: &Method, template: &str) -> Option<Permission> {
-        let method = if method == Method::HEAD { Method::GET } else { method.clone() };
-        self.0.get(&(method, template.to_owned())).copied()
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.0.get(template)?.iter().find(|(known, _)| known == method).map(|(_, permission)| *permission)
+    }
+
+    /// The methods of a path, as `Allow` lists them; none where nobody may use any.
+    #[must_use]
+    pub fn methods(&self, template: &str) -> Option<String> {
+        let declared = self.0.get(template)?.iter().map(|(method, _)| method.as_str());
+        let words = declared.flat_map(|word| if word == "GET" { vec![word, "HEAD"] } else { vec![word] });
+        Some(words.collect::<Vec<_>>().join(","))
     }
 
     /// Each route with its permission.
     pub fn iter(&self) -> impl Iterator<Item = (&Method, &str, Permission)> {
-        self.0.iter().map(|((method, template), permission)| (method, template.as_str(), *permission))
+        let routes = self.0.iter();
+        routes
+            .flat_map(|(path, all)| all.iter().map(move |(method, needed)| (method, path.as_str(), *needed)))
     }
 }
 
@@ -130,8 +98,6 @@ pub(super) fn aliased<S>(
         for other in others {
             let mut copy = item.clone();
             for operation in operations_mut(&mut copy) {
-                let suffix = other.trim_matches('/').replace(['/', '-', '{', '}'], "_");
-                operation.operation_id = operation.operation_id.take().map(|id| format!("{id}__{suffix}"));
                 operation.summary = Some(format!("The same as {template}."));
                 operation.description = None;
             }
@@ -168,31 +134,61 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     let mut more = Vec::new();
     problem::Body::schemas(&mut more);
     document.components = Some(components.schemas_from_iter(more).build());
-    for item in document.paths.paths.values_mut() {
+    for (template, item) in &mut document.paths.paths {
+        name_operations(template, item);
         for operation in operations_mut(item) {
             let public = declared(operation) == Some(Permission::Public);
-            for (status, words, guarded) in DOOR {
-                if !(guarded && public) {
-                    let entry = operation.responses.responses.entry(status.to_owned());
-                    entry.or_insert_with(|| refusal(words));
-                }
+            let body = operation.request_body.is_some();
+            let door = DOOR.into_iter().filter(|(_, _, guarded)| !(*guarded && public));
+            let of_body = BODY.into_iter().filter(|_| body);
+            for (status, words) in door.map(|(status, words, _)| (status, words)).chain(of_body) {
+                let entry = operation.responses.responses.entry(status.to_owned());
+                entry.or_insert_with(|| refusal(words));
             }
         }
     }
     document
 }
 
+/// Names each operation by its method and path: handlers of several resources have the same name.
+fn name_operations(template: &str, item: &mut PathItem) {
+    let path = template.replace(['{', '}'], "");
+    let path = path.trim_matches('/').replace(['/', '-', '.'], "_");
+    let all = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ];
+    for (method, operation) in all {
+        if let Some(operation) = operation {
+            operation.operation_id = Some(format!("{method}_{path}"));
+        }
+    }
+}
+
 /// What the door may answer on any route; the third member: only where a token can be asked for.
-const DOOR: [(&str, &str, bool); 9] = [
+const DOOR: [(&str, &str, bool); 13] = [
     ("400", "The request can't be read", false),
     ("401", "No token, or one that is not valid", true),
     ("403", "The role is too low, or the request comes from another site's page", false),
+    ("408", "The body did not arrive in time", false),
     ("413", "The body is too large", false),
+    ("414", "The path and query are too long", false),
+    ("415", "The body is compressed in a way that is not taken", false),
     ("421", "This server does not answer for that Host", false),
+    ("431", "The headers are too large", false),
     ("429", "Too many requests; Retry-After says when to come back", false),
     ("500", "A fault of Vigil's own; the request id finds it in the log", false),
     ("503", "Vigil can't answer now; Retry-After says when to come back", false),
     ("507", "There is no room left to store anything", false),
+];
+
+/// What every route that takes a body may answer.
+const BODY: [(&str, &str); 2] = [
+    ("408", "The body did not arrive in time"),
+    ("415", "The body is compressed in a way, or of a kind, that this route does not take"),
 ];
 
 fn refusal(words: &str) -> RefOr<utoipa::openapi::Response> {

@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
 use super::actions::{Params, absent, id};
-use super::problem::{self, Problem};
+use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::domain::incident::State as IncidentState;
 use crate::domain::{Phase, WireStatus};
@@ -37,6 +37,8 @@ struct Incident {
     severity: String,
     /// On what.
     target: String,
+    /// Of the simulated target of that name, not of the real one.
+    simulated: bool,
     /// `open`, `healed`, `expired` or `handed_over`.
     state: String,
     /// When it opened.
@@ -71,6 +73,7 @@ fn detail(row: &IncidentRow) -> Incident {
         policy_version: row.policy_version,
         severity: row.severity.clone(),
         target: row.target.clone(),
+        simulated: row.simulated,
         state: row.state.clone(),
         opened_at: Timestamp::from_micros(row.opened_at),
         closed_at: time(row.closed_at),
@@ -88,6 +91,7 @@ fn detail(row: &IncidentRow) -> Incident {
 
 /// Incidents, newest first.
 #[derive(Serialize, ToSchema)]
+#[schema(as = IncidentList)]
 struct Listed {
     /// Always true.
     ok: bool,
@@ -102,7 +106,8 @@ struct Listed {
     params(("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "How many; 50"),
         ("state" = Option<String>, Query, description = "open, healed, expired or handed_over"),
         ("target" = Option<String>, Query, description = "Exactly this target"),
-        ("policy" = Option<String>, Query, description = "Exactly this policy")),
+        ("policy" = Option<String>, Query, description = "Exactly this policy"),
+        ("simulated" = Option<bool>, Query, description = "Those of simulated targets instead of real ones")),
     responses((status = 200, description = "The newest of them", body = Listed),
         (status = 422, description = "A parameter can't be used", body = problem::Body)))]
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Listed>, Problem> {
@@ -113,10 +118,25 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
     if !state.is_empty() && IncidentState::from_word(&state).is_none() {
         return Err(Problem::bad("Invalid state. Must be one of: open, healed, expired, handed_over"));
     }
+    let simulated = flag(&params, "simulated")?;
     params.done()?;
-    let rows = api.store.incidents(&state, &target, &policy, limit).await?;
+    let rows = api.store.incidents((&state, &target, &policy), simulated, limit).await?;
     let incidents: Vec<Incident> = rows.iter().map(detail).collect();
     Ok(Json(Listed { ok: true, count: incidents.len(), incidents }))
+}
+
+/// A parameter that is true or false; absent and empty are false.
+fn flag(params: &Params, name: &str) -> Result<bool, Problem> {
+    let text = params.text(name).unwrap_or("").trim().to_ascii_lowercase();
+    match text.as_str() {
+        "" | "false" | "no" | "off" | "0" => Ok(false),
+        "true" | "yes" | "on" | "1" => Ok(true),
+        _ => {
+            let msg = "Input should be a valid boolean, unable to interpret input";
+            let loc = vec![json!("query"), json!(name)];
+            Err(Problem::invalid(vec![Invalid::new("bool_parsing", loc, msg, json!(text))]))
+        }
+    }
 }
 
 /// One incident.
@@ -146,6 +166,7 @@ struct Why {
     incident: Option<Incident>,
     /// The incident of an action, where the action was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[expect(clippy::option_option, reason = "absent, or present and null where the action has none")]
     incident_id: Option<Option<i64>>,
     /// The same as sentences, oldest first, where the incident was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -18,11 +18,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::describe::aliased;
+use super::door::Principal;
 use super::input::{self, Fields, Media};
 use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Series, Tags, Target};
+use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
@@ -96,8 +97,13 @@ async fn health() -> Json<Part> {
     responses((status = 201, description = "Stored, or known already", body = Answer),
         (status = 408, description = "The body did not arrive in time", body = problem::Body),
         (status = 422, description = "Nothing was stored: each fault is named", body = problem::Body)))]
-async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request = match read(&api, &headers, body).await {
+async fn ingest(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let request = match read(&api, &principal, &headers, body).await {
         Ok(request) => request,
         Err(problem) => {
             api.metrics.ingest_rejected(problem.status().as_str());
@@ -117,21 +123,40 @@ async fn ingest(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resul
     }
 }
 
-async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Request, Problem> {
+async fn read(api: &Api, principal: &Principal, headers: &HeaderMap, body: Body) -> Result<Request, Problem> {
     let media = input::media(headers)?;
-    let bytes = input::collect(body, api.limits.ingest_body, api.limits.body_timeout).await?;
-    let key = key(headers, &bytes)?;
-    let now = api.clock.now();
-    let lines = matches!(media, Media::Lines);
-    if let Some(read) = fast::read(&bytes, lines, (&api.limits, api.ingest.known()), now) {
+    // Undone by the door, which also bounds what arrives.
+    let compressed = headers.contains_key(header::CONTENT_ENCODING);
+    let limit = if compressed { api.limits.ingest_decoded } else { api.limits.ingest_body };
+    let bytes = input::collect(body, limit, api.limits.body_timeout).await?;
+    let key = key(principal, headers, &bytes)?;
+    let request = requested(&bytes, matches!(media, Media::Lines), key, (api, api.clock.now()))?;
+    touched(principal, &request.events)?;
+    Ok(request)
+}
+
+/// What the bytes of a body ask for: JSON, or lines of it.
+pub(super) fn requested(
+    bytes: &[u8],
+    lines: bool,
+    key: Option<Key>,
+    (api, now): (&Api, Timestamp),
+) -> Result<Request, Problem> {
+    let limits = &api.limits;
+    if let Some(read) = fast::read(bytes, lines, (limits, api.ingest.known()), now) {
         return Ok(Request { events: read.events, many: read.many, warnings: Vec::new(), key });
     }
-    let (values, many) = if lines { (lines_of(&bytes)?, true) } else { listed(input::parse(&bytes)?) };
-    let (events, warnings) = events(&values, many, &api.limits, now)?;
+    let (values, many) = if lines { (lines_of(bytes)?, true) } else { listed(input::parse(bytes)?) };
+    let (events, warnings) = events(&values, many, limits, now)?;
     Ok(Request { events, many, warnings, key })
 }
 
-fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
+/// Whether the sender may touch what all of the events are about.
+fn touched(principal: &Principal, events: &[Event]) -> Result<(), Problem> {
+    events.iter().try_for_each(|event| principal.touch_event(event.series.target.as_ref()))
+}
+
+fn key(principal: &Principal, headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| (1..=KEY_LENGTH).contains(&text.len()));
     let Some(text) = text else {
@@ -145,7 +170,7 @@ fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
         let _ = write!(text, "{byte:02x}");
         text
     });
-    Ok(Some(Key { scope: "anonymous/ingest".to_owned(), key: text.to_owned(), body_hash }))
+    Ok(Some(Key { scope: format!("{}/ingest", principal.key()), key: text.to_owned(), body_hash }))
 }
 
 fn listed(value: Value) -> (Vec<Value>, bool) {
@@ -248,6 +273,7 @@ fn event(
             value,
             observed_at: observed.unwrap_or(now),
             timed: observed.is_some(),
+            mark: Mark::Real,
         }),
         _ => Err(fields.faults),
     }

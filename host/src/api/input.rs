@@ -1,5 +1,6 @@
 //! Reading bodies: JSON with bounds, the seed's lax coercions, and every fault named with its place.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -7,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value, json};
 
+use super::door::Undecodable;
 use super::problem::{Invalid, Problem};
 use crate::domain::Timestamp;
 
@@ -23,10 +25,25 @@ pub(super) async fn collect(body: Body, limit: usize, patience: Duration) -> Res
     }
     match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(wrong)) if wrong.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
+        Ok(Err(wrong)) if cause::<LengthLimitError>(&*wrong).is_some() => Err(too_large()),
+        Ok(Err(wrong)) if cause::<Undecodable>(&*wrong).is_some() => {
+            Err(Problem::bad(cause::<Undecodable>(&*wrong).map_or_else(String::new, ToString::to_string)))
+        }
         Ok(Err(_)) => Err(Problem::bad("the body could not be read to its end")),
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
     }
+}
+
+/// What an error comes from, if it comes from a `T`.
+fn cause<'a, T: Error + 'static>(wrong: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(wrong);
+    while let Some(wrong) = next {
+        if let Some(found) = wrong.downcast_ref() {
+            return Some(found);
+        }
+        next = wrong.source();
+    }
+    None
 }
 
 /// The media types a JSON body may have.
@@ -39,10 +56,6 @@ pub(super) enum Media {
 
 /// What the body claims to be. No type at all is JSON only where no page sent it.
 pub(super) fn media(headers: &HeaderMap) -> Result<Media, Problem> {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        let text = "compressed bodies are not taken on this route";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
     let Some(kind) = headers.get(header::CONTENT_TYPE) else {
         return if headers.contains_key(header::ORIGIN) { Err(not_json("")) } else { Ok(Media::Json) };
     };

@@ -1,5 +1,6 @@
 //! What a request leaves in the log: that it was answered and, where audit logging is on, an entry of who asked what.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -14,8 +15,8 @@ pub(super) struct Answered<'a> {
     pub(super) method: &'a Method,
     /// Its path.
     pub(super) path: &'a str,
-    /// Who asked: a token's name, or an address; empty where neither is known.
-    pub(super) client: &'a str,
+    /// Who asked, as far as anybody knows.
+    pub(super) client: Option<IpAddr>,
     /// The answer's status.
     pub(super) status: u16,
     /// From its head to its answer.
@@ -25,6 +26,7 @@ pub(super) struct Answered<'a> {
 /// Writes its lines: a warning from 400 on.
 pub(super) fn note(settings: &Live, answered: &Answered<'_>) {
     let Answered { id, method, path, client, status, took } = answered;
+    let client = client.map(tracing::field::display);
     let duration_ms = took.as_secs_f64() * 1e3;
     if *status >= 400 {
         tracing::warn!(

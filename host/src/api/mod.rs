@@ -6,6 +6,7 @@ pub mod describe;
 mod docs;
 mod door;
 mod etag;
+mod evaluate;
 mod health;
 mod incidents;
 mod ingest;
@@ -17,6 +18,9 @@ pub mod policies;
 pub mod problem;
 mod queue;
 mod settings;
+mod simulator;
+mod tester;
+mod tokens;
 
 use std::sync::{Arc, RwLock};
 use std::time::Instant;
@@ -29,7 +33,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
-use crate::config::About;
+use crate::config::{About, Environment};
 use crate::engine::PolicySet;
 use crate::metrics::Metrics;
 use crate::pipeline::ingest::Ingest;
@@ -41,8 +45,10 @@ use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
-pub use describe::{Permission, Permissions};
+pub use describe::Permissions;
+pub use door::{Door, Peer, Principal, SharedRate, Tokens};
 pub use problem::Problem;
+pub use simulator::{Orders, Simulator, run as run_simulator};
 
 /// What the handlers work with. Cheap to clone, which is done several times for each request.
 #[derive(Clone)]
@@ -72,6 +78,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// Makes events to try things with.
+    pub simulator: Simulator,
     /// The policies in force.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
     /// The settings in force.
@@ -88,6 +96,8 @@ pub struct Parts {
     pub tenures: Arc<Tenures>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
+    /// Who is let in, and how often.
+    pub door: Arc<Door>,
     /// When the server began.
     pub started: Instant,
     /// Who may call what; filled in by [`router`].
@@ -103,6 +113,8 @@ pub struct Parts {
 pub struct Limits {
     /// Bytes of an ingest body.
     pub ingest_body: usize,
+    /// Bytes of an ingest body once it is not compressed any more.
+    pub ingest_decoded: usize,
     /// Bytes of any other body.
     pub json_body: usize,
     /// Events of one request.
@@ -121,6 +133,16 @@ pub struct Limits {
     pub origins: Vec<String>,
 }
 
+/// The environment that the settings name.
+fn environment(api: &Api) -> String {
+    api.settings.now().environment.word().to_owned()
+}
+
+/// Whether what makes up events is switched off here.
+fn production(api: &Api) -> bool {
+    api.settings.now().environment == Environment::Production
+}
+
 /// All routes as they are described, before anything is served.
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(OpenApi::default())
@@ -131,6 +153,10 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(plugins::router())
         .merge(queue::router())
         .merge(settings::router())
+        .merge(evaluate::router())
+        .merge(simulator::router())
+        .merge(tester::router())
+        .merge(tokens::router())
         .merge(health::router())
         .merge(docs::router())
 }
@@ -141,8 +167,8 @@ pub fn document() -> OpenApi {
     describe::complete(routes().into_openapi())
 }
 
-/// What is served.
-pub fn router(mut parts: Parts) -> Router {
+/// What is served, and what its handlers work with.
+pub fn router(mut parts: Parts) -> (Router, Api) {
     let (routes, described) = routes().split_for_parts();
     let mut document = describe::complete(described);
     document.info.title.clone_from(&parts.about.title);
@@ -157,8 +183,8 @@ pub fn router(mut parts: Parts) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
         .layer(middleware::from_fn_with_state(api.clone(), door::guard))
-        .with_state(api);
-    with_metrics_at(&path, served)
+        .with_state(api.clone());
+    (with_metrics_at(&path, served), api)
 }
 
 /// The metrics' path in the description; the configuration may give it another name.

@@ -16,6 +16,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
 
 /// The plugins.
 #[derive(Serialize, ToSchema)]
+#[schema(as = PluginList)]
 struct Listed {
     /// Always true.
     ok: bool,

@@ -19,6 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::actions::Params;
+use super::door::Principal;
 use super::input;
 use super::problem::{self, Problem};
 use super::{Api, etag};
@@ -126,7 +127,7 @@ fn tagged(api: &Api, status: StatusCode, policy: &Policy, warnings: &[String]) -
     (status, tag, Json(PolicyInfo::new(api, policy, warnings))).into_response()
 }
 
-async fn find(api: &Api, name: &str) -> Result<Policy, Problem> {
+pub(super) async fn find(api: &Api, name: &str) -> Result<Policy, Problem> {
     // A name that no policy can have, such as one with a NUL, never reaches the database.
     if name.is_empty() || name.chars().any(char::is_control) {
         return Err(absent(name));
@@ -138,7 +139,7 @@ fn absent(name: &str) -> Problem {
     Problem::missing(format!("Policy '{name}' not found"))
 }
 
-async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+pub(super) async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     if let input::Media::Lines = input::media(headers)? {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
     }
@@ -153,9 +154,15 @@ async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Probl
     responses((status = 201, description = "Made", body = PolicyInfo, headers(("ETag" = String, description = "Its version"))),
         (status = 400, description = "The name is taken, or the condition can't be used", body = problem::Body),
         (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Response, Problem> {
+async fn create(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Response, Problem> {
     let value = body(&api, &headers, sent).await?;
     let draft = checked(&api, value).await?;
+    principal.touch_pattern(&draft.spec.target)?;
     let name = draft.spec.name.clone();
     let change = Change::Add {
         spec: Box::new(draft.spec),
@@ -163,7 +170,7 @@ async fn create(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
         source: Source::Api,
         declared: None,
     };
-    let rev = match api.store.change_policies(&[change], "api", api.clock.now()).await {
+    let rev = match api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await {
         Ok(rev) => rev,
         Err(crate::store::Error::Conflict) => {
             return Err(Problem::bad(format!("Policy '{name}' already exists")));

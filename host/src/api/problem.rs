@@ -1,6 +1,6 @@
 //! The only error response: the seed's `detail`, and RFC 9457's members beside it.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ pub struct Problem {
     detail: Value,
     retry_after: Option<u32>,
     extra: Vec<(&'static str, Value)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The body of every answer of 400 and above.
@@ -87,7 +88,15 @@ pub struct Invalid {
 impl Problem {
     /// A status with a text for people.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: Value::String(detail.into()), retry_after: None, extra: Vec::new() }
+        let detail = Value::String(detail.into());
+        Self { status, detail, retry_after: None, extra: Vec::new(), headers: Vec::new() }
+    }
+
+    /// A client that asks too much: come back in so many seconds.
+    pub fn limited(status: StatusCode, detail: impl Into<String>, seconds: u32) -> Self {
+        let mut problem = Self::new(status, detail).retry_after(seconds);
+        problem.extra = vec![("error", json!("Rate limit exceeded")), ("retry_after", json!(seconds))];
+        problem
     }
 
     /// 404.
@@ -113,6 +122,7 @@ impl Problem {
             detail: Value::Array(list),
             retry_after: None,
             extra: Vec::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -131,6 +141,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// With a header beside it.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -181,6 +198,7 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.headers_mut().extend(self.headers);
         response
     }
 }
@@ -280,9 +298,7 @@ impl From<Refused> for Problem {
         match refused {
             Refused::Overloaded => {
                 let text = "too many events are waiting to be stored; come back in a second";
-                let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(1);
-                problem.extra = vec![("error", json!("Rate limit exceeded")), ("retry_after", json!(1))];
-                problem
+                Self::limited(StatusCode::TOO_MANY_REQUESTS, text, 1)
             }
             Refused::Unavailable => {
                 let text = "the event could not be stored: the database does not answer; send it again";

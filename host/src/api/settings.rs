@@ -14,6 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use super::door::Principal;
 use super::input;
 use super::problem::{self, Invalid, Problem};
 use crate::config::{Environment, Settings, lay};
@@ -106,7 +107,12 @@ fn effective(api: &Api, stored: &Overrides) -> Result<Settings, Problem> {
 #[utoipa::path(put, path = "/api/v1/settings", tag = "settings", security(("token" = ["admin"])), request_body = ChangeBody,
     responses((status = 200, description = "Changed", body = Changed),
         (status = 422, description = "A value can't be used", body = problem::Body)))]
-async fn change(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Changed>, Problem> {
+async fn change(
+    State(api): State<Api>,
+    principal: Principal,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Json<Changed>, Problem> {
     if let input::Media::Lines = input::media(&headers)? {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
     }
@@ -114,7 +120,10 @@ async fn change(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
     let (asked, warnings) = leaves::read(&input::parse(&bytes)?)?;
     let base = api.settings.base().clone();
     let merged = move |before: &Value| merge(&base, before, &asked);
-    let changed = api.store.change_settings(merged, ("api", "settings.changed"), api.clock.now()).await??;
+    let changed = api
+        .store
+        .change_settings(merged, (&principal.actor(), "settings.changed"), api.clock.now())
+        .await??;
     applied(&api, &changed, "Settings updated successfully", warnings).await
 }
 
@@ -168,12 +177,13 @@ async fn applied(
 /// An environment that was set to production stays there.
 #[utoipa::path(delete, path = "/api/v1/settings", tag = "settings", security(("token" = ["admin"])),
     responses((status = 200, description = "Reset", body = Changed)))]
-async fn reset(State(api): State<Api>) -> Result<Json<Changed>, Problem> {
+async fn reset(State(api): State<Api>, principal: Principal) -> Result<Json<Changed>, Problem> {
     let kept = |before: &Value| {
         let production = before.get("environment").is_some_and(|word| word == "production");
         Ok::<_, Problem>(if production { json!({"environment": "production"}) } else { json!({}) })
     };
-    let changed = api.store.change_settings(kept, ("api", "settings.reset"), api.clock.now()).await??;
+    let changed =
+        api.store.change_settings(kept, (&principal.actor(), "settings.reset"), api.clock.now()).await??;
     let mut warnings = Vec::new();
     if !is_empty(&changed.values) {
         warnings.push("environment stays production: it is not relaxed over HTTP".to_owned());

@@ -2,12 +2,14 @@
 //!
 //! Data goes to stdout and everything else to stderr; [`Error`] says with which exit code a command ends.
 
+pub mod client;
 pub mod compile;
 pub mod config;
 pub mod demo;
 pub mod migrate;
 pub mod output;
 pub mod serve;
+pub mod token;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ pub enum Command {
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Make, list and revoke the tokens of a running server
+    Token(token::Options),
     /// Break a small service and watch it being healed
     Demo(demo::Options),
     /// The service the demo breaks
@@ -70,6 +74,9 @@ pub struct Settings {
     /// Directory of plugins (plugins.dir)
     #[arg(long, value_name = "DIR")]
     pub plugins_dir: Option<String>,
+    /// Listen beyond the loopback without tokens or without TLS (server.insecure)
+    #[arg(long)]
+    pub insecure: bool,
     /// debug, info, warning, error or critical (log.level)
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -85,6 +92,7 @@ impl Settings {
             ("database.url", self.database),
             ("redis.url", self.redis),
             ("plugins.dir", self.plugins_dir),
+            ("server.insecure", self.insecure.then(|| "true".to_owned())),
             ("log.level", self.log_level),
         ];
         let flags: BTreeMap<_, _> =

@@ -3,6 +3,7 @@
 //! [`Config::load`] answers either settings that can work or every problem at once. Nothing else in the program reads
 //! the environment or a settings file. What a key means stands beside its default in `config.default.toml`.
 
+mod access;
 mod problem;
 mod read;
 mod run;
@@ -39,7 +40,9 @@ pub struct Config {
     pub retry: Retry,
     /// `[policies]`.
     pub policies: Policies,
-    /// `[limits]`.
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[limits]` and `[limits.rate]`.
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
@@ -68,12 +71,46 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Values of `Origin` that may write.
     pub allowed_origins: Vec<String>,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Certificate and key, if TLS is spoken.
+    pub tls: Option<Tls>,
     /// Connections served at once.
     pub max_connections: usize,
+    /// Connections of one peer address.
+    pub max_connections_per_peer: usize,
     /// Time for a request's head.
     pub header_timeout: Duration,
     /// Time for a request's body.
     pub body_timeout: Duration,
+    /// Time for a client to take some of an answer.
+    pub write_timeout: Duration,
+}
+
+/// `[server.tls]`: files in PEM.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate and its chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// `[auth]`: who may ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Auth {
+    /// Whether tokens are asked for.
+    pub mode: AuthMode,
+}
+
+/// Whether tokens are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthMode {
+    /// No: whoever reaches the port may do everything.
+    #[default]
+    None,
+    /// Yes.
+    Token,
 }
 
 /// `[database]`: where everything is kept.
@@ -175,6 +212,8 @@ pub struct Policies {
 pub struct Limits {
     /// Bytes of an ingest body.
     pub ingest_body: usize,
+    /// Bytes of an ingest body once it is not compressed any more.
+    pub ingest_decoded: usize,
     /// Bytes of any other body.
     pub json_body: usize,
     /// Events per request.
@@ -185,6 +224,37 @@ pub struct Limits {
     pub tag_name: usize,
     /// Characters of a tag's value.
     pub tag_value: usize,
+    /// Ingest requests at once.
+    pub ingest_in_flight: usize,
+    /// Other requests at once.
+    pub in_flight: usize,
+    /// Bytes of all bodies at once.
+    pub bodies: usize,
+    /// `[limits.rate]`.
+    pub rate: Rate,
+}
+
+/// `[limits.rate]`: how often a client may ask. The settings endpoint changes the first five while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Whether requests are counted.
+    pub enabled: bool,
+    /// Per client, route and period, where nothing below says otherwise.
+    pub requests: u32,
+    /// The same for ingest.
+    pub ingest_requests: u32,
+    /// The same for actions.
+    pub actions_requests: u32,
+    /// Length of the window.
+    pub period: Duration,
+    /// Length of the window of ingest.
+    pub ingest_period: Duration,
+    /// Length of the window of actions.
+    pub actions_period: Duration,
+    /// Per second and class of routes, with a token.
+    pub token_requests: u32,
+    /// At once, with a token.
+    pub token_burst: u32,
 }
 
 /// `[log]`: what is written to stderr.

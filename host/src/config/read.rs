@@ -7,11 +7,13 @@ use figment::value::Dict;
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 
+use super::access;
 use super::problem::{Problem, Problems, unknown_keys};
+use super::run::seconds;
 use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
-use super::values::{List, Listen, SecretUrl, Size, Span};
+use super::values::{Flag, List, SecretUrl, Size, Span};
 use super::{
-    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Redis, Retention, Retry, Server,
+    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Rate, Redis, Retention, Retry,
 };
 
 pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
@@ -19,9 +21,11 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
     let known: Dict = toml::from_str(DEFAULTS).unwrap_or_default();
     let mut reader = Reader { problems: unknown_keys(&sources, &known), sources };
     let data_dir = data_dir(&mut reader, inputs);
+    let (server, auth) = access::server(&mut reader, data_dir.clone());
     let config = Config {
-        database: database(&mut reader, data_dir.clone()),
-        server: server(&mut reader, data_dir),
+        database: database(&mut reader, data_dir),
+        server,
+        auth,
         redis: redis(&mut reader),
         queue: queue(&mut reader),
         retry: retry(&mut reader),
@@ -55,12 +59,12 @@ impl Reader {
         })
     }
 
-    fn list(&mut self, key: &str) -> Vec<String> {
+    pub(super) fn list(&mut self, key: &str) -> Vec<String> {
         self.get::<List>(key).0
     }
 
     /// A duration above zero.
-    fn positive(&mut self, key: &str) -> Duration {
+    pub(super) fn positive(&mut self, key: &str) -> Duration {
         let before = self.problems.len();
         let span = self.get::<Span>(key).0;
         // A value that was not readable has been named already.
@@ -69,7 +73,7 @@ impl Reader {
     }
 
     /// A number of things above zero.
-    fn some(&mut self, key: &str) -> usize {
+    pub(super) fn some(&mut self, key: &str) -> usize {
         let before = self.problems.len();
         let number = self.get(key);
         self.require(number > 0 || self.problems.len() > before, key, "must be at least 1");
@@ -88,20 +92,6 @@ impl Reader {
         if !holds {
             self.problems.push(Problem::value(&self.sources, key, what));
         }
-    }
-}
-
-fn server(reader: &mut Reader, data_dir: PathBuf) -> Server {
-    let hosts = reader.list("server.allowed_hosts");
-    Server {
-        listen: reader.get::<Listen>("server.listen").0,
-        data_dir,
-        drain_timeout: reader.get::<Span>("server.drain_timeout").0,
-        allowed_hosts: hosts.into_iter().map(|host| host.to_lowercase()).collect(),
-        allowed_origins: reader.list("server.allowed_origins"),
-        max_connections: reader.some("server.max_connections"),
-        header_timeout: reader.positive("server.header_timeout"),
-        body_timeout: reader.positive("server.body_timeout"),
     }
 }
 
@@ -213,6 +203,26 @@ fn limits(reader: &mut Reader) -> Limits {
         tags: reader.get("limits.tags"),
         tag_name: reader.some("limits.tag_name"),
         tag_value: reader.some("limits.tag_value"),
+        ingest_decoded: reader.bytes("limits.ingest_decoded"),
+        ingest_in_flight: reader.some("limits.ingest_in_flight"),
+        in_flight: reader.some("limits.in_flight"),
+        bodies: reader.bytes("limits.bodies"),
+        rate: rate(reader),
+    }
+}
+
+fn rate(reader: &mut Reader) -> Rate {
+    let mut count = |key: &str| u32::try_from(reader.some(key)).unwrap_or(u32::MAX);
+    Rate {
+        requests: count("limits.rate.requests"),
+        ingest_requests: count("limits.rate.ingest_requests"),
+        actions_requests: count("limits.rate.actions_requests"),
+        token_requests: count("limits.rate.token_requests"),
+        token_burst: count("limits.rate.token_burst"),
+        enabled: reader.get::<Flag>("limits.rate.enabled").0,
+        period: seconds(reader, "limits.rate.period", 1..=3600),
+        ingest_period: seconds(reader, "limits.rate.ingest_period", 1..=3600),
+        actions_period: seconds(reader, "limits.rate.actions_period", 1..=3600),
     }
 }
 

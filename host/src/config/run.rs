@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::read::Reader;
-use super::settings::{Environment, RateLimit};
+use super::settings::Environment;
 use super::values::Span;
 
 /// Defaults of the settings that have no other home.
@@ -26,8 +26,6 @@ pub struct Run {
     pub gitopsd_interval: Duration,
     /// `remediation.url`.
     pub remediator_url: Option<String>,
-    /// `[rate_limit]`.
-    pub rate_limit: RateLimit,
     /// `policies.runner`.
     pub runner: bool,
     /// `policies.batch_size`.
@@ -59,7 +57,6 @@ pub(super) fn run(reader: &mut Reader) -> Run {
         agent_interval: seconds(reader, "agents.interval", 1..=3600),
         gitopsd_interval: seconds(reader, "agents.gitops_interval", 1..=3600),
         remediator_url: remediator_url(reader),
-        rate_limit: rate_limit(reader),
         runner: reader.get("policies.runner"),
         batch_size: count(reader, "policies.batch_size", 1_000),
         about: About {
@@ -68,18 +65,6 @@ pub(super) fn run(reader: &mut Reader) -> Run {
             description: reader.get("api.description"),
             version: reader.get("api.version"),
         },
-    }
-}
-
-fn rate_limit(reader: &mut Reader) -> RateLimit {
-    RateLimit {
-        enabled: reader.get("rate_limit.enabled"),
-        requests: count(reader, "rate_limit.requests", 10_000),
-        ingest_requests: count(reader, "rate_limit.ingest_requests", 10_000),
-        actions_requests: count(reader, "rate_limit.actions_requests", 10_000),
-        period: seconds(reader, "rate_limit.period", 1..=3600).as_secs(),
-        ingest_period: seconds(reader, "rate_limit.ingest_period", 1..=3600).as_secs(),
-        actions_period: seconds(reader, "rate_limit.actions_period", 1..=3600).as_secs(),
     }
 }
 
@@ -93,7 +78,7 @@ fn count(reader: &mut Reader, key: &str, most: u32) -> u32 {
 }
 
 /// A duration within a range of seconds.
-fn seconds(reader: &mut Reader, key: &str, range: std::ops::RangeInclusive<u64>) -> Duration {
+pub(super) fn seconds(reader: &mut Reader, key: &str, range: std::ops::RangeInclusive<u64>) -> Duration {
     let before = reader.problems.len();
     let span = reader.get::<Span>(key).0;
     let within = span >= Duration::from_secs(*range.start()) && span <= Duration::from_secs(*range.end());

@@ -1,11 +1,13 @@
 //! What may be changed while Vigil runs: the settings clients see under `/api/v1/settings`. Their defaults are the
 //! configuration's values; overrides made over HTTP are laid on top of them.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Backoff, Config, LogLevel};
+use super::{Backoff, Config, LogLevel, Rate};
 
 /// Where this installation stands: `production` switches off the simulator and injected tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -113,6 +115,47 @@ pub struct Runner {
     pub batch_size: u32,
 }
 
+impl Environment {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+}
+
+impl RateLimit {
+    fn of(rate: &Rate) -> Self {
+        Self {
+            enabled: rate.enabled,
+            requests: rate.requests,
+            ingest_requests: rate.ingest_requests,
+            actions_requests: rate.actions_requests,
+            period: rate.period.as_secs(),
+            ingest_period: rate.ingest_period.as_secs(),
+            actions_period: rate.actions_period.as_secs(),
+        }
+    }
+
+    /// As the door counts; what tokens may do stays as configured.
+    #[must_use]
+    pub fn on(&self, configured: Rate) -> Rate {
+        Rate {
+            enabled: self.enabled,
+            requests: self.requests,
+            ingest_requests: self.ingest_requests,
+            actions_requests: self.actions_requests,
+            period: Duration::from_secs(self.period),
+            ingest_period: Duration::from_secs(self.ingest_period),
+            actions_period: Duration::from_secs(self.actions_period),
+            ..configured
+        }
+    }
+}
+
 /// Where the seed's remediator would be; shown while none is configured.
 const REMEDIATOR: &str = "http://127.0.0.1:8081/remediate";
 
@@ -141,7 +184,7 @@ impl Settings {
                 base_delay: config.retry.base_delay.as_secs_f64(),
                 max_delay: config.retry.max_delay.as_secs_f64(),
             },
-            rate_limit: run.rate_limit.clone(),
+            rate_limit: RateLimit::of(&config.limits.rate),
             policy: Runner {
                 enabled: run.runner,
                 interval: config.policies.tick.as_secs_f64(),

@@ -117,7 +117,7 @@ impl Sources {
 
 /// What a key is for and what follows from it: the comment above it in the defaults.
 pub(super) fn documentation(key: &str) -> Option<String> {
-    let (section, name) = key.split_once('.')?;
+    let (section, name) = key.rsplit_once('.')?;
     let (mut current, mut comment) = ("", Vec::new());
     for line in DEFAULTS.lines() {
         if let Some(text) = line.strip_prefix('#') {

@@ -198,6 +198,27 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
+/// Yes or no; the command line gives texts.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Flag(pub bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Bool(bool),
+            Text(String),
+        }
+        match Form::deserialize(deserializer) {
+            Ok(Form::Bool(yes)) => Ok(Self(yes)),
+            Ok(Form::Text(text)) if text == "true" => Ok(Self(true)),
+            Ok(Form::Text(text)) if text == "false" => Ok(Self(false)),
+            Ok(Form::Text(_)) | Err(_) => Err(D::Error::custom("expected true or false")),
+        }
+    }
+}
+
 /// An address to listen on.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(transparent)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 /// One entry, before it has a place in the log.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// `system`, `worker:<boot id>`, `api`, `file`.
+    /// `system`, `worker:<boot id>`, `token:<id>:<name>`, `file`; `api` where nobody has to say who they are.
     pub actor: String,
     /// What was done, such as `incident.opened`.
     pub verb: &'static str,
@@ -45,6 +45,20 @@ impl Entry {
             object: "incident",
             object_id: id.to_string(),
             incident_id: Some(id),
+            action_id: None,
+            facts,
+        }
+    }
+
+    /// An entry about a token.
+    #[must_use]
+    pub fn token(actor: &str, verb: &'static str, id: i64, facts: Value) -> Self {
+        Self {
+            actor: actor.to_owned(),
+            verb,
+            object: "token",
+            object_id: id.to_string(),
+            incident_id: None,
             action_id: None,
             facts,
         }

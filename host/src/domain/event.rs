@@ -28,6 +28,45 @@ pub struct Event {
     pub observed_at: Timestamp,
     /// The sender gave the time, so the same reading sent again is a repeat.
     pub timed: bool,
+    /// Where it comes from. Nothing that a client can send sets it.
+    pub mark: Mark,
+}
+
+impl Event {
+    /// The same reading, coming from elsewhere.
+    #[must_use]
+    pub fn marked(self, mark: Mark) -> Self {
+        let Series { name, tags, target, .. } = &*self.series;
+        let series = Series::of(name.clone(), Arc::clone(tags), target.clone(), mark.simulated());
+        Self { series: Arc::new(series), mark, ..self }
+    }
+}
+
+/// Where an event comes from. Series, incidents and actions of what is not real are never those of the real
+/// target of that name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// A client sent it.
+    #[default]
+    Real,
+    /// The simulator made it.
+    Simulated,
+    /// The policy tester made it, to see what this policy would do, whatever earlier tests led to.
+    Test {
+        /// The policy's id.
+        policy: i64,
+    },
+}
+
+impl Mark {
+    /// Not real.
+    #[must_use]
+    pub fn simulated(self) -> bool {
+        match self {
+            Self::Real => false,
+            Self::Simulated | Self::Test { .. } => true,
+        }
+    }
 }
 
 /// What all readings of one metric with the same tags have in common. It is worked out once and shared.
@@ -43,15 +82,21 @@ pub struct Series {
     pub identity: Identity,
     /// The partition of its target.
     pub partition: u16,
+    /// Apart from the real series of that name and those tags.
+    pub simulated: bool,
 }
 
 impl Series {
     /// The series of that name and those tags, which name `target`.
     #[must_use]
     pub fn new(name: String, tags: Tags, target: Option<Target>) -> Self {
-        let identity = Identity::new(series_identity(&name, &tags).into());
+        Self::of(name, Arc::new(tags), target, false)
+    }
+
+    fn of(name: String, tags: Arc<Tags>, target: Option<Target>, simulated: bool) -> Self {
+        let identity = Identity::new(series_identity(&name, &tags, simulated).into());
         let partition = partition_of(target.as_ref().map_or(NO_TARGET, |target| target.name.as_str()));
-        Self { name, tags: Arc::new(tags), target, identity, partition }
+        Self { name, tags, target, identity, partition, simulated }
     }
 
     /// The target's name, or `all`.
@@ -156,11 +201,15 @@ pub fn normal_name(raw: &str) -> Result<String, &'static str> {
     Ok(name)
 }
 
-/// The identity of a series: its name and tags in one text (length-prefixed, so that no two collide).
+/// The identity of a series: its mark, name and tags in one text (length-prefixed, so that no two collide).
 #[must_use]
-pub fn series_identity(name: &str, tags: &Tags) -> String {
+pub fn series_identity(name: &str, tags: &Tags, simulated: bool) -> String {
     let size = tags.iter().map(|(key, value)| key.len() + value.len() + 12).sum::<usize>();
-    let mut text = String::with_capacity(name.len() + size + 8);
+    let mut text = String::with_capacity(name.len() + size + 10);
+    if simulated {
+        // An unmarked identity begins with a digit.
+        text.push_str("s|");
+    }
     push_length(&mut text, name);
     text.push_str(name);
     for (key, value) in tags {
@@ -216,9 +265,10 @@ mod tests {
     fn series_identities_do_not_collide() {
         let one = Tags::from([("a".into(), "1|1:b=1:2".into())]);
         let two = Tags::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
-        assert_ne!(series_identity("m", &one), series_identity("m", &two));
+        assert_ne!(series_identity("m", &one, false), series_identity("m", &two, false));
+        assert_ne!(series_identity("m", &one, false), series_identity("m", &one, true));
         let long = Tags::from([("key".into(), "x".repeat(105)), ("none".into(), String::new())]);
         let text = format!("10:metric_one|3:key=105:{}|4:none=0:", "x".repeat(105));
-        assert_eq!(series_identity("metric_one", &long), text);
+        assert_eq!(series_identity("metric_one", &long, false), text);
     }
 }

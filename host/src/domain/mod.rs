@@ -1,6 +1,7 @@
 //! The words of the product as types: events, policies, incidents, actions and what may happen to them.
 //! Pure: no I/O, no async, no clock. Everything else imports this; this imports nothing of ours.
 
+pub mod access;
 pub mod action;
 pub mod audit;
 pub mod decide;
@@ -9,6 +10,7 @@ pub mod guardrails;
 pub mod incident;
 pub mod policy;
 pub mod time;
+pub mod token;
 
 pub use action::{Phase, WireStatus};
 pub use event::{Event, Target};

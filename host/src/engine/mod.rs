@@ -6,8 +6,10 @@ mod condition;
 mod partition;
 mod policies;
 mod series;
+mod trial;
 mod view;
 
 pub use condition::{Fault, parse as parse_condition};
-pub use partition::{Finding, Findings, Limits, Observed, Partition, SeriesKey, Truth};
+pub use partition::{Finding, Findings, Known, Limits, Observed, Partition, SeriesKey, Truth};
 pub use policies::{Compiled, PolicySet};
+pub use trial::trial;

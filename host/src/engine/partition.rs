@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::policies::PolicySet;
 use super::series::{Series, TargetState};
 use super::view::View;
-use crate::cel::EvalError;
 use crate::domain::Timestamp;
 use crate::domain::event::{HashedMap, Identity, Tags};
 
@@ -22,6 +21,18 @@ pub enum Truth {
     NoData,
     /// Neither: the evaluation failed.
     Failed,
+}
+
+impl Truth {
+    /// What is worth more where one policy finds several: met before clear before unknown.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::Met => 3,
+            Self::Clear => 2,
+            Self::Failed => 1,
+            Self::NoData => 0,
+        }
+    }
 }
 
 /// Numbers the engine works with.
@@ -59,6 +70,8 @@ pub struct Finding {
     pub saw: Vec<(String, Option<f64>)>,
     /// The series of that sample.
     pub key: SeriesKey,
+    /// The sample is a simulated one.
+    pub simulated: bool,
 }
 
 /// What the engine found in one batch.
@@ -116,13 +129,37 @@ pub struct Observed {
     pub timed: bool,
 }
 
+/// Whether a tag names the target, whether it is simulated, and its name.
+type TargetKey = (bool, bool, Arc<str>);
+
+/// A series and its target, as they become known.
+#[derive(Clone, Debug)]
+pub struct Known<'a> {
+    /// The database's id of the series.
+    pub id: i64,
+    /// Its mark, name and tags.
+    pub identity: Identity,
+    /// The metric.
+    pub name: &'a str,
+    /// The target's name; none where no tag names it.
+    pub target: Option<&'a str>,
+    /// The tag that named it, or nothing.
+    pub kind: &'a str,
+    /// The target's namespace, or nothing.
+    pub namespace: &'a str,
+    /// Apart from the real target of that name.
+    pub simulated: bool,
+    /// The series' tags.
+    pub tags: Arc<Tags>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Partition {
     /// The last sequence number applied; none: nothing is loaded.
     pub seq: Option<i64>,
     targets: Vec<TargetState>,
-    by_name: HashMap<(bool, Arc<str>), u32>,
+    by_name: HashMap<TargetKey, u32>,
     by_identity: HashedMap<Identity, SeriesKey>,
     by_series_id: HashMap<i64, SeriesKey>,
 }
@@ -158,33 +195,27 @@ impl Partition {
     }
 
     /// Makes a series known.
-    pub fn add_series(
-        &mut self,
-        id: i64,
-        identity: Identity,
-        name: &str,
-        target: (Option<&str>, &str, &str),
-        tags: Arc<Tags>,
-    ) -> SeriesKey {
-        let (target_name, kind, namespace) = target;
-        let at = self.target(target_name, kind, namespace);
+    pub fn add_series(&mut self, known: Known<'_>) -> SeriesKey {
+        let about = (known.kind, known.namespace);
+        let at = self.target(known.target, known.simulated, about);
         let state = &mut self.targets[at as usize];
         let key = SeriesKey { target: at, series: u32::try_from(state.series.len()).unwrap_or(u32::MAX) };
-        state.series.push(Series::new(id, name, tags));
-        self.by_identity.insert(identity, key);
-        self.by_series_id.insert(id, key);
+        state.series.push(Series::new(known.id, known.name, known.tags));
+        self.by_identity.insert(known.identity, key);
+        self.by_series_id.insert(known.id, key);
         key
     }
 
-    fn target(&mut self, name: Option<&str>, kind: &str, namespace: &str) -> u32 {
+    fn target(&mut self, name: Option<&str>, simulated: bool, (kind, namespace): (&str, &str)) -> u32 {
         let named = name.is_some();
         let name: Arc<str> = name.unwrap_or(crate::domain::event::NO_TARGET).into();
         let next = u32::try_from(self.targets.len()).unwrap_or(u32::MAX);
-        let at = *self.by_name.entry((named, name.clone())).or_insert(next);
+        let at = *self.by_name.entry((named, simulated, name.clone())).or_insert(next);
         if at == next {
             self.targets.push(TargetState {
                 name,
                 named,
+                simulated,
                 kind: kind.to_owned(),
                 namespace: namespace.to_owned(),
                 series: Vec::new(),
@@ -194,12 +225,13 @@ impl Partition {
         at
     }
 
-    /// Marks that an incident of that policy stands on that target: its end must be noticed.
-    pub fn set_standing(&mut self, policy_id: i64, target: &str, standing: bool) {
+    /// Marks that an incident of that policy stands on that target, real or simulated: its end must be
+    /// noticed.
+    pub fn set_standing(&mut self, policy_id: i64, (target, simulated): (&str, bool), standing: bool) {
         for named in [true, false] {
-            let Some(at) = self.by_name.get(&(named, Arc::from(target))) else {
+            let Some(at) = self.by_name.get(&(named, simulated, Arc::from(target))) else {
                 if standing && named {
-                    let at = self.target(Some(target), "", "");
+                    let at = self.target(Some(target), simulated, ("", ""));
                     self.targets[at as usize].pair(policy_id).standing = true;
                 }
                 continue;
@@ -294,17 +326,11 @@ impl Partition {
     }
 }
 
-/// Keeps the worse of two findings of one policy: met before clear before unknown; of equals the newer sample.
+/// Keeps the worse of two findings of one policy; of equals the newer sample.
 fn merge(found: &mut Vec<Finding>, finding: Finding) {
-    let rank = |truth| match truth {
-        Truth::Met => 3,
-        Truth::Clear => 2,
-        Truth::Failed => 1,
-        Truth::NoData => 0,
-    };
     match found.iter_mut().find(|other| other.policy == finding.policy) {
         Some(other) => {
-            if (rank(finding.truth), finding.observed_at) > (rank(other.truth), other.observed_at) {
+            if (finding.truth.rank(), finding.observed_at) > (other.truth.rank(), other.observed_at) {
                 *other = finding;
             }
         }
@@ -332,6 +358,7 @@ impl Judged {
             event_id: sample.id,
             saw: self.saw,
             key,
+            simulated: target.simulated,
         }
     }
 }
@@ -349,33 +376,9 @@ fn judge(
     let series = &target.series[key.series as usize];
     let reads = compiled.program.reads();
     let view = View { target, reads, metric: (series, sample.value), fresh_from };
-    let truth = match compiled.program.eval(&view) {
-        Ok(true) => Truth::Met,
-        Ok(false) => Truth::Clear,
-        Err(EvalError::NoData) => Truth::NoData,
-        Err(EvalError::Error(_) | EvalError::OutOfFuel) => Truth::Failed,
-    };
+    let truth = view.truth(&compiled.program);
     let saw = if truth == Truth::Met { view.saw() } else { Vec::new() };
     let (violated, standing) =
         target.advance(compiled.policy.id, truth, compiled.policy.guardrails.hold, now);
     Judged { truth, violated, standing, saw }
-}
-
-impl View<'_> {
-    /// The values of everything the condition reads, for people.
-    fn saw(&self) -> Vec<(String, Option<f64>)> {
-        let of = |read: &crate::cel::Read| {
-            self.target
-                .series
-                .iter()
-                .filter(|series| {
-                    series.last_at >= self.fresh_from
-                        && *series.name == *read.metric
-                        && read.tags.iter().all(|(key, value)| series.tags.get(key) == Some(value))
-                })
-                .max_by_key(|series| (series.last_at, series.last_id))
-                .map(|series| series.value)
-        };
-        self.reads.iter().map(|read| (read.metric.clone(), of(read))).collect()
-    }
 }

@@ -29,6 +29,7 @@ pub(super) struct Series {
 pub(super) struct TargetState {
     pub(super) name: Arc<str>,
     pub(super) named: bool,
+    pub(super) simulated: bool,
     pub(super) kind: String,
     pub(super) namespace: String,
     pub(super) series: Vec<Series>,

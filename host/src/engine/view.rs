@@ -1,9 +1,10 @@
 //! What a condition sees of a target: its series' last samples, as long as they are fresh.
 
-use crate::cel::{MetricView, Read, ReadIx, Scope, TargetView};
+use crate::cel::{EvalError, MetricView, Program, Read, ReadIx, Scope, TargetView};
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
 
+use super::partition::Truth;
 use super::series::{Series, TargetState};
 
 /// One evaluation's view.
@@ -27,6 +28,35 @@ impl<'a> View<'a> {
                 && *series.name == *read.metric
                 && read.tags.iter().all(|(key, value)| series.tags.get(key) == Some(value))
         })
+    }
+}
+
+impl View<'_> {
+    /// What the condition says of it.
+    pub(super) fn truth(&self, program: &Program) -> Truth {
+        match program.eval(self) {
+            Ok(true) => Truth::Met,
+            Ok(false) => Truth::Clear,
+            Err(EvalError::NoData) => Truth::NoData,
+            Err(EvalError::Error(_) | EvalError::OutOfFuel) => Truth::Failed,
+        }
+    }
+
+    /// The values of everything the condition reads, for people.
+    pub(super) fn saw(&self) -> Vec<(String, Option<f64>)> {
+        let of = |read: &Read| {
+            self.target
+                .series
+                .iter()
+                .filter(|series| {
+                    series.last_at >= self.fresh_from
+                        && *series.name == *read.metric
+                        && read.tags.iter().all(|(key, value)| series.tags.get(key) == Some(value))
+                })
+                .max_by_key(|series| (series.last_at, series.last_id))
+                .map(|series| series.value)
+        };
+        self.reads.iter().map(|read| (read.metric.clone(), of(read))).collect()
     }
 }
 

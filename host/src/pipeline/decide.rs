@@ -15,7 +15,30 @@ use crate::engine::{Compiled, Finding, Truth};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 
 /// One policy on one target.
-pub type Pair = (i64, String);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pair {
+    /// The policy's id.
+    pub policy: i64,
+    /// The target's name, or `all`.
+    pub target: String,
+    /// Whether that is the simulated target of that name.
+    pub simulated: bool,
+}
+
+impl Pair {
+    /// What a finding of that policy is about.
+    #[must_use]
+    pub fn of(policy: i64, finding: &Finding) -> Self {
+        let target = finding.target.as_deref().unwrap_or(NO_TARGET).to_owned();
+        Self { policy, target, simulated: finding.simulated }
+    }
+
+    /// The target's name, and whether it is the simulated one.
+    #[must_use]
+    pub fn subject(&self) -> (&str, bool) {
+        (&self.target, self.simulated)
+    }
+}
 
 /// What the plan is made from, beside the findings.
 #[derive(Debug)]
@@ -29,7 +52,7 @@ pub struct Deciding<'a> {
     /// Gives execution ids.
     pub clock: &'a Clock,
     open: HashMap<Pair, Open>,
-    reserved: HashMap<i64, u32>,
+    reserved: HashMap<(i64, bool), u32>,
 }
 
 /// An incident that this plan knows.
@@ -91,7 +114,7 @@ impl<'a> Deciding<'a> {
     /// Decides about one finding. Findings come in the order of their events: each sees what the ones before
     /// it led to.
     pub fn finding(&mut self, compiled: &Compiled, finding: &Finding, about: About<'_>) -> Came {
-        let pair = (compiled.policy.id, finding.target.as_deref().unwrap_or(NO_TARGET).to_owned());
+        let pair = Pair::of(compiled.policy.id, finding);
         if finding.violated {
             return self.violated(compiled, finding, &pair, about);
         }
@@ -116,6 +139,12 @@ impl<'a> Deciding<'a> {
         }
     }
 
+    /// Forgets what led up to here, as if nothing had ever happened to that pair.
+    pub fn begin_again(&mut self, pair: &Pair) {
+        self.close(pair, State::Expired, None);
+        self.ledgers.insert(pair.clone(), Ledger::default());
+    }
+
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
         let now = self.plan.now;
         let mut ledger = self.ledgers.get(pair).cloned().unwrap_or_default();
@@ -127,7 +156,7 @@ impl<'a> Deciding<'a> {
         if let Some(opened) = self.ledgers.get(pair) {
             ledger.incident.clone_from(&opened.incident);
         }
-        ledger.used += self.reserved.get(&pair.0).copied().unwrap_or(0);
+        ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
         let decision = decide(&compiled.policy, finding.target.is_some(), finding.observed_at, &ledger, now);
         let (verdict, word, action) = match decision {
             Decision::Act => {
@@ -193,7 +222,8 @@ impl<'a> Deciding<'a> {
             policy_name: compiled.policy.name.clone(),
             policy_version: compiled.policy.version,
             severity: compiled.policy.severity.word(),
-            target: pair.1.clone(),
+            target: pair.target.clone(),
+            simulated: pair.simulated,
             event_id: finding.event_id,
             evidence,
         });
@@ -213,12 +243,14 @@ impl<'a> Deciding<'a> {
     fn act(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> usize {
         let policy = &compiled.policy;
         let now = self.plan.now;
-        *self.reserved.entry(pair.0).or_default() += 1;
+        *self.reserved.entry((pair.policy, pair.simulated)).or_default() += 1;
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);
         if let Some(incident) = ledger.incident.as_mut() {
             incident.actions += 1;
-            incident.busy = true;
+            // A simulated action is over in the transaction that makes it.
+            incident.busy = !pair.simulated;
+            incident.last_ended_at = pair.simulated.then_some(now);
         }
         let at = self.plan.actions.len();
         let details = json!({"policy_name": policy.name, "params": policy.params, "triggered_at": now});
@@ -229,9 +261,10 @@ impl<'a> Deciding<'a> {
             incident: self.open.get(pair).map(|open| open.which),
             policy: Some((policy.id, policy.name.clone(), policy.version)),
             event_id: Some(finding.event_id),
-            origin: "policy",
+            origin: if pair.simulated { "simulator" } else { "policy" },
+            simulated: pair.simulated,
             kind: policy.action.clone(),
-            target: pair.1.clone(),
+            target: pair.target.clone(),
             target_kind: Some(about.kind.to_owned()).filter(|kind| !kind.is_empty()),
             namespace: Some(about.namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
             labels: json!(about.tags).to_string(),

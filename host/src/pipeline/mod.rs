@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod known;
 pub mod loops;
 pub mod settings;
+pub mod simulate;
 pub mod sweep;
 pub mod tenure;
 pub mod worker;

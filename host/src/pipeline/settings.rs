@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::execute::Retry;
 use super::tenure::Tenures;
-use crate::config::{LogLevel, Settings};
+use crate::config::Settings;
 use crate::store::{Error, Overrides, Store};
 
 /// How often a node looks whether another has changed the settings.
@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_millis(400);
 /// How long a change waits for the other nodes to work with it.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 
-/// Sets the level that is logged at.
-pub type SetLevel = Arc<dyn Fn(LogLevel) + Send + Sync>;
+/// Is handed the settings whenever they change, from the first reading on.
+pub type Taken = Arc<dyn Fn(&Settings) + Send + Sync>;
 
 /// See the module. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct Live {
     base: Arc<Settings>,
     current: Arc<watch::Sender<Arc<Settings>>>,
     rev: Arc<AtomicI64>,
-    set_level: SetLevel,
+    taken: Taken,
 }
 
 impl std::fmt::Debug for Live {
@@ -39,10 +39,10 @@ impl std::fmt::Debug for Live {
 impl Live {
     /// The configuration's settings, with nothing on top yet.
     #[must_use]
-    pub fn new(base: Settings, set_level: SetLevel) -> Self {
+    pub fn new(base: Settings, taken: Taken) -> Self {
         let base = Arc::new(base);
         let current = Arc::new(watch::Sender::new(Arc::clone(&base)));
-        Self { base, current, rev: Arc::new(AtomicI64::new(-1)), set_level }
+        Self { base, current, rev: Arc::new(AtomicI64::new(-1)), taken }
     }
 
     /// What holds at this moment.
@@ -77,7 +77,7 @@ impl Live {
         }
         match self.base.with(&overrides.values) {
             Ok(settings) => {
-                (self.set_level)(settings.level());
+                (self.taken)(&settings);
                 self.current.send_replace(Arc::new(settings));
                 true
             }

@@ -13,14 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::ingest::{Arrivals, Refused, Waiting};
 use super::settings::Live;
+use super::worker::refusal;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::event::PARTITIONS;
 use crate::domain::policy::Policy;
 use crate::engine::{Compiled, Findings, Limits, Partition, PolicySet};
 use crate::metrics::{Metrics, PolicySeries};
+use crate::plugin::Plugins;
 use crate::queue::Queue;
-use crate::store::{Block, Error, Store, Writing};
+use crate::store::{Block, Error, Plan, Store, Writing};
 
 /// Longest time between two looks at the policies' revision.
 const LOOK: Duration = Duration::from_millis(500);
@@ -42,6 +44,8 @@ pub struct Parts {
     pub settings: Live,
     /// This node's name.
     pub node: String,
+    /// What would run a simulated action.
+    pub plugins: Plugins,
     /// The policies in force, for everybody who wants to look.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
 }
@@ -196,6 +200,16 @@ impl Writer {
         let mut all: Vec<_> = self.compiled.values().cloned().collect();
         all.sort_by_key(|compiled| compiled.policy.id);
         PolicySet::new(all, rev)
+    }
+
+    /// Says of simulated actions what would have run: nothing does, they are over when they are recorded.
+    fn name_plugins(&self, plan: &mut Plan) {
+        for action in plan.actions.iter_mut().filter(|action| action.simulated) {
+            action.details = Some(match self.parts.plugins.route(&action.kind, &action.target) {
+                Ok(route) => format!("Simulated: would run {}/{}", route.plugin, route.action),
+                Err(wrong) => format!("Simulated: would fail: {}", refusal(&action.kind, &wrong)),
+            });
+        }
     }
 
     /// Throws the state of partitions away; it is rebuilt from the store when they are next touched.

@@ -103,6 +103,12 @@ pub struct Setup<'a> {
 #[derive(Clone)]
 pub struct Plugins(Arc<Inner>);
 
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugins").field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     settings: Arc<Settings>,
     dir: PathBuf,

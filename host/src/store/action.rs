@@ -52,10 +52,10 @@ pub enum Cancelled {
 
 impl Store {
     /// Makes an action by hand.
-    pub async fn create_action(&self, mut draft: NewAction, now: Timestamp) -> Result<Created> {
+    pub async fn create_action(&self, mut draft: NewAction, actor: &str, now: Timestamp) -> Result<Created> {
         let mut tx = self.begin().await?;
         draft.id = ids::take(&mut tx, "action", 1).await?;
-        add_action(&mut tx, &mut draft, None, now).await?;
+        add_action(&mut tx, &mut draft, (None, actor), now).await?;
         tx.commit().await?;
         Ok(Created { id: draft.id, phase: draft.phase })
     }

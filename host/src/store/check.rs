@@ -7,7 +7,7 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, claim, finish, ids, ingest, migrate, node, numbers, policy, read, record, retention, samples,
-    setting, slot, sweep, why,
+    setting, slot, sweep, token, why,
 };
 
 impl Store {
@@ -32,6 +32,7 @@ impl Store {
             slot::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,
+            token::STATEMENTS,
             why::STATEMENTS,
         ];
         let mut tx = self.begin().await?;

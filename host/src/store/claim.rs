@@ -14,7 +14,7 @@ statements! { pub(super) STATEMENTS:
     FIND = "SELECT a.id, a.execution_id, a.kind, a.target, a.target_kind, a.namespace, a.labels, a.params,
         a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.created_at, a.expires_at
         FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
-        WHERE a.state = 'ready' AND a.run_at <= $1
+        WHERE a.state = 'ready' AND a.run_at <= $1 AND NOT a.simulated
         ORDER BY a.priority, a.run_at, a.id LIMIT $2{lock_slot_skip}";
     FENCE = "UPDATE slot SET fence = fence + 1 WHERE target = $1 AND head = $2 RETURNING fence";
     TAKE = "UPDATE action SET state = 'running', owner = $2, fence = $3, attempts = attempts + 1, plugin = $4,
@@ -167,7 +167,7 @@ impl Store {
 }
 
 statements! { pub(super) MORE:
-    ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND run_at <= $1 LIMIT 1";
+    ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND run_at <= $1 AND NOT simulated LIMIT 1";
 }
 
 async fn take(

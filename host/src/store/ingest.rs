@@ -15,14 +15,23 @@ statements! { pub(super) STATEMENTS:
     LOCK_DUE = "SELECT id, seq FROM partition_state WHERE ticked_at <= $1 ORDER BY id{skip}";
     POLICY_REV = "SELECT policy_rev FROM installation";
     LOCK_POLICIES = "SELECT id FROM policy WHERE id IN {ids} ORDER BY id{lock}";
-    SERIES = "SELECT id, identity, name, target, target_kind, namespace, tags FROM series WHERE id IN {ids}";
+    SERIES = "SELECT id, identity, name, target, target_kind, namespace, simulated, tags
+        FROM series WHERE id IN {ids}";
     SERIES_BY_IDENTITY = "SELECT identity, id FROM series WHERE identity IN {texts}";
-    STANDING = "SELECT id, policy_id, target, last_violated_at FROM incident WHERE cleared_at IS NULL";
+    STANDING = "SELECT id, policy_id, target, simulated, last_violated_at FROM incident WHERE cleared_at IS NULL";
     LEDGER = "SELECT i.id, i.state, i.actions, i.last_violated_at, i.reason, a.state, a.completed_at,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2),
         (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3)
         FROM (SELECT 1 AS one) o
-        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2 AND i.cleared_at IS NULL
+        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2
+        AND i.simulated = FALSE AND i.cleared_at IS NULL
+        LEFT JOIN action a ON a.id = i.last_action_id";
+    // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
+    LEDGER_SIMULATED = "SELECT i.id, i.state, i.actions, i.last_violated_at, i.reason, a.state, a.completed_at,
+        (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2),
+        (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3)
+        FROM (SELECT 1 AS one) o
+        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2 AND i.simulated = TRUE AND i.cleared_at IS NULL
         LEFT JOIN action a ON a.id = i.last_action_id";
     REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
     REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
@@ -71,6 +80,8 @@ pub struct SeriesRow {
     pub target_kind: Option<String>,
     /// The target's namespace.
     pub namespace: Option<String>,
+    /// Apart from the real target of that name.
+    pub simulated: bool,
     /// The tags as JSON.
     pub tags: String,
 }
@@ -84,8 +95,18 @@ pub struct StandingRow {
     pub policy_id: i64,
     /// Its target.
     pub target: String,
+    /// Whether that is the simulated target of that name.
+    pub simulated: bool,
     /// Microseconds since the epoch.
     pub last_violated_at: i64,
+}
+
+impl StandingRow {
+    /// The target's name, and whether it is the simulated one.
+    #[must_use]
+    pub fn subject(&self) -> (&str, bool) {
+        (&self.target, self.simulated)
+    }
 }
 
 /// A series seen for the first time.
@@ -105,6 +126,8 @@ pub struct NewSeries {
     pub target_kind: Option<String>,
     /// The target's namespace.
     pub namespace: Option<String>,
+    /// Apart from the real target of that name.
+    pub simulated: bool,
     /// The tags as JSON.
     pub tags: String,
 }
@@ -202,8 +225,14 @@ impl Writing {
         Ok(())
     }
 
-    /// The state that limits actions of one policy on one target; reservations count from `window_start`.
-    pub async fn ledger(&mut self, policy: i64, target: &str, window_start: Timestamp) -> Result<Ledger> {
+    /// The state that limits actions of one policy on one target, real or simulated; reservations count from
+    /// `window_start`.
+    pub async fn ledger(
+        &mut self,
+        policy: i64,
+        (target, simulated): (&str, bool),
+        window_start: Timestamp,
+    ) -> Result<Ledger> {
         type Row = (
             Option<i64>,
             Option<String>,
@@ -216,7 +245,7 @@ impl Writing {
             i64,
         );
         let tx = self.begun().await?;
-        let sql = tx.text(&LEDGER);
+        let sql = tx.text(if simulated { &LEDGER_SIMULATED } else { &LEDGER });
         let row: Row = on!(tx, c => sqlx::query_as(sql)
             .bind(policy).bind(target).bind(window_start.micros()).fetch_one(c).await?);
         let (id, state, actions, violated, reason, phase, ended, reserved, used) = row;

@@ -22,6 +22,7 @@ mod setting;
 mod slot;
 pub(crate) mod sql;
 mod sweep;
+mod token;
 mod why;
 
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow};
 pub use setting::Overrides;
 use sql::{Dialect, Sql};
+pub use token::{NewToken, Revoked};
 pub use why::{AuditFact, Chain, DecisionFact, EventFact};
 
 /// What can go wrong, by what a caller does about it.

@@ -16,14 +16,14 @@ const ACTION_COLUMNS: &str = "id, execution_id, incident_id, policy_name, event_
 
 statements! { pub(super) STATEMENTS:
     INCIDENTS = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
-        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence
+        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence, simulated
         FROM incident WHERE (state = $1 OR $1 = '') AND (target = $2 OR $2 = '') AND (policy_name = $3 OR $3 = '')
-        ORDER BY opened_at DESC, id DESC LIMIT $4";
+        AND simulated = $5 ORDER BY opened_at DESC, id DESC LIMIT $4";
     INCIDENT = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
-        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence
+        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence, simulated
         FROM incident WHERE id = $1";
-    OPEN_COUNT = "SELECT COUNT(*) FROM incident WHERE cleared_at IS NULL";
-    DEPTH = "SELECT COUNT(*) FROM action WHERE state IN ('ready', 'blocked', 'scheduled')";
+    OPEN_COUNT = "SELECT COUNT(*) FROM incident WHERE cleared_at IS NULL AND simulated = FALSE";
+    DEPTH = "SELECT COUNT(*) FROM action WHERE state IN ('ready', 'blocked', 'scheduled') AND NOT simulated";
 }
 
 /// An action as the API shows it.
@@ -39,7 +39,7 @@ pub struct ActionRow {
     pub policy_name: Option<String>,
     /// Its event.
     pub event_id: Option<i64>,
-    /// `policy` or `api`.
+    /// `policy`, `api` or `simulator`.
     pub origin: String,
     /// What to do.
     pub kind: String,
@@ -167,6 +167,8 @@ pub struct IncidentRow {
     pub reason: Option<String>,
     /// JSON: what the condition saw.
     pub evidence: String,
+    /// Of the simulated target of that name.
+    pub simulated: bool,
 }
 
 impl Store {
@@ -201,18 +203,17 @@ impl Store {
         Ok(on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(c).await?))
     }
 
-    /// Incidents, newest first. Empty words mean any.
+    /// Incidents of real targets, or of simulated ones, newest first. Empty words mean any.
     pub async fn incidents(
         &self,
-        state: &str,
-        target: &str,
-        policy: &str,
+        (state, target, policy): (&str, &str, &str),
+        simulated: bool,
         limit: i64,
     ) -> Result<Vec<IncidentRow>> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&INCIDENTS);
         Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(state).bind(target).bind(policy).bind(limit)
-            .fetch_all(c).await?))
+            .bind(simulated).fetch_all(c).await?))
     }
 
     /// One incident.

@@ -11,12 +11,12 @@ use crate::domain::incident::State;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
-    ADD_SERIES = "INSERT INTO series (id, partition_id, identity, name, target, target_kind, namespace, tags)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    ADD_SERIES = "INSERT INTO series (id, partition_id, identity, name, target, target_kind, namespace, tags,
+        simulated) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     TICKED = "UPDATE partition_state SET ticked_at = $2 WHERE id IN {ids}";
     OPEN_INCIDENT = "INSERT INTO incident (id, policy_id, policy_name, policy_version, severity, target, state,
-        opened_at, event_id, last_event_id, last_violated_at, violations, actions, reason, evidence)
-        VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9)";
+        opened_at, event_id, last_event_id, last_violated_at, violations, actions, reason, evidence,
+        simulated) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10)";
     VIOLATED = "UPDATE incident SET violations = violations + $2, last_event_id = $3, last_violated_at = $4,
         reason = $5 WHERE id = $1";
     ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2 WHERE id = $1";
@@ -30,9 +30,9 @@ statements! { pub(super) STATEMENTS:
         WHERE id = (SELECT MAX(id) FROM decision WHERE incident_id = $1)";
     ADD_ACTION = "INSERT INTO action (id, execution_id, incident_id, policy_id, policy_name, policy_version,
         event_id, origin, kind, target, target_kind, namespace, labels, params, priority, state, simulated,
-        queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, FALSE,
-        $17, 0, $18, 0, $19, $20, $19, $21)";
+        queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details, completed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $22,
+        $17, 0, $18, 0, $19, $20, $19, $21, $23)";
     RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, $2, $3, $4)";
     ADD_AUDIT = "INSERT INTO audit (at, actor, verb, object, object_id, incident_id, action_id, facts)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -89,6 +89,8 @@ pub struct IncidentDraft {
     pub severity: &'static str,
     /// On what.
     pub target: String,
+    /// Whether that is the simulated target of that name.
+    pub simulated: bool,
     /// The event that opened it.
     pub event_id: i64,
     /// The values the condition saw.
@@ -149,6 +151,15 @@ pub enum IncidentChange {
     },
 }
 
+impl IncidentChange {
+    /// What it is about.
+    fn incident(&self) -> Which {
+        match self {
+            Self::Decided { incident, .. } | Self::Closed { incident, .. } => *incident,
+        }
+    }
+}
+
 /// An action to make.
 #[derive(Debug)]
 pub struct ActionDraft {
@@ -164,8 +175,10 @@ pub struct ActionDraft {
     pub policy: Option<(i64, String, i64)>,
     /// The event that led to it.
     pub event_id: Option<i64>,
-    /// `policy` or `api`.
+    /// `policy`, `api` or `simulator`.
     pub origin: &'static str,
+    /// It is finished in the transaction that makes it and never takes a slot, a reservation or a plugin.
+    pub simulated: bool,
     /// What to do.
     pub kind: String,
     /// On what.
@@ -200,14 +213,16 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         let (sql, list) = (tx.text(&TICKED), super::ingest::list_of(&plan.ticked));
         on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());
     }
-    for draft in &plan.opened {
-        open_incident(tx, draft, plan.now).await?;
-    }
-    add_actions(tx, plan).await?;
+    let mut opened = 0;
     for change in &plan.changes {
+        // In their order: an incident may open after the one before it, of the same pair, has closed.
+        while matches!(change.incident(), Which::New(at) if at >= opened) {
+            open_incident(tx, &plan.opened[opened], plan.now).await?;
+            opened += 1;
+        }
         apply(tx, plan, change).await?;
     }
-    Ok(())
+    add_actions(tx, plan).await
 }
 
 async fn assign_ids(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
@@ -231,7 +246,7 @@ async fn add_series(tx: &mut Tx, series: &NewSeries) -> Result<()> {
     let sql = tx.text(&ADD_SERIES);
     on!(tx, c => sqlx::query(sql).bind(series.id).bind(i64::from(series.partition)).bind(&series.identity)
         .bind(&series.name).bind(&series.target).bind(&series.target_kind).bind(&series.namespace)
-        .bind(&series.tags).execute(c).await?.rows_affected());
+        .bind(&series.tags).bind(series.simulated).execute(c).await?.rows_affected());
     Ok(())
 }
 
@@ -239,9 +254,10 @@ async fn open_incident(tx: &mut Tx, draft: &IncidentDraft, now: Timestamp) -> Re
     let sql = tx.text(&OPEN_INCIDENT);
     on!(tx, c => sqlx::query(sql).bind(draft.id).bind(draft.policy_id).bind(&draft.policy_name)
         .bind(draft.policy_version).bind(draft.severity).bind(&draft.target).bind(now.micros())
-        .bind(draft.event_id).bind(draft.evidence.to_string()).execute(c).await?.rows_affected());
+        .bind(draft.event_id).bind(draft.evidence.to_string()).bind(draft.simulated).execute(c).await?.rows_affected());
     let facts = json!({"policy": draft.policy_name, "policy_version": draft.policy_version,
-        "target": draft.target, "event_id": draft.event_id, "saw": draft.evidence});
+        "target": draft.target, "simulated": draft.simulated, "event_id": draft.event_id,
+        "saw": draft.evidence});
     add_audit(tx, &Entry::incident("system", "incident.opened", draft.id, facts), now).await
 }
 
@@ -252,25 +268,29 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     for at in order {
         let incident = plan.actions[at].incident.map(|which| id_of(&plan.opened, which));
         let draft = &mut plan.actions[at];
-        add_action(tx, draft, incident, plan.now).await?;
+        add_action(tx, draft, (incident, "system"), plan.now).await?;
         if let (Some((policy, _, _)), Some(incident)) = (&draft.policy, incident) {
             let (reserve, acted) = (tx.text(&RESERVE), tx.text(&ACTED));
-            on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
-                .bind(plan.now.micros()).execute(c).await?.rows_affected());
+            if !draft.simulated {
+                on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
+                    .bind(plan.now.micros()).execute(c).await?.rows_affected());
+            }
             on!(tx, c => sqlx::query(acted).bind(incident).bind(draft.id).execute(c).await?.rows_affected());
         }
     }
     Ok(())
 }
 
-/// Inserts one action and gives it its target's slot if that is free.
+/// Inserts one action and gives it its target's slot if that is free. A simulated one is over at once.
 pub(super) async fn add_action(
     tx: &mut Tx,
     draft: &mut ActionDraft,
-    incident: Option<i64>,
+    (incident, actor): (Option<i64>, &str),
     now: Timestamp,
 ) -> Result<()> {
-    draft.phase = if !draft.queued {
+    draft.phase = if draft.simulated {
+        Phase::Succeeded
+    } else if !draft.queued {
         Phase::Held
     } else if slot::enter(tx, &draft.target, draft.id).await? {
         Phase::Ready
@@ -284,12 +304,13 @@ pub(super) async fn add_action(
         .bind(policy.map(|p| p.1.clone())).bind(policy.map(|p| p.2)).bind(draft.event_id).bind(draft.origin)
         .bind(&draft.kind).bind(&draft.target).bind(&draft.target_kind).bind(&draft.namespace)
         .bind(&draft.labels).bind(&draft.params).bind(draft.priority).bind(draft.phase.word())
-        .bind(draft.queued).bind(draft.max_attempts).bind(now.micros())
-        .bind(draft.expires_at.map(Timestamp::micros)).bind(&draft.details)
+        .bind(draft.queued && !draft.simulated).bind(draft.max_attempts).bind(now.micros())
+        .bind(draft.expires_at.map(Timestamp::micros)).bind(&draft.details).bind(draft.simulated)
+        .bind(draft.simulated.then(|| now.micros()))
         .execute(c).await?.rows_affected());
     let facts = json!({"kind": draft.kind, "target": draft.target, "origin": draft.origin,
-        "state": draft.phase.word(), "policy": policy.map(|p| &p.1), "event_id": draft.event_id});
-    let actor = if draft.origin == "policy" { "system" } else { draft.origin };
+        "state": draft.phase.word(), "policy": policy.map(|p| &p.1), "event_id": draft.event_id,
+        "simulated": draft.simulated});
     add_audit(tx, &Entry::action(actor, "action.created", draft.id, incident, facts), now).await
 }
 

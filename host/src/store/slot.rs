@@ -14,7 +14,7 @@ statements! { pub(super) STATEMENTS:
     EMPTY = "SELECT DISTINCT a.target FROM action a JOIN slot s ON s.target = a.target
         WHERE a.state = 'blocked' AND s.head IS NULL LIMIT 100";
     HOMELESS = "SELECT a.target, a.id, a.priority FROM action a JOIN slot s ON s.target = a.target
-        WHERE a.state = 'ready' AND s.head IS NULL ORDER BY a.target, a.priority, a.id LIMIT 100";
+        WHERE a.state = 'ready' AND NOT a.simulated AND s.head IS NULL ORDER BY a.target, a.priority, a.id LIMIT 100";
 }
 
 /// Enters `action` into its target's slot. True: it has the slot and may run.

@@ -17,7 +17,7 @@ const UNCERTAIN_HOLD: Duration = Duration::from_mins(30);
 
 statements! { pub(super) STATEMENTS:
     DUE = "UPDATE action SET state = 'ready' WHERE state = 'scheduled' AND run_at <= $1 RETURNING id, priority";
-    UNANNOUNCED = "SELECT id, priority FROM action WHERE state = 'ready' AND run_at <= $1
+    UNANNOUNCED = "SELECT id, priority FROM action WHERE state = 'ready' AND run_at <= $1 AND NOT simulated
         ORDER BY priority, run_at, id LIMIT 100";
     ORPHANS = "SELECT id, incident_id, target, attempts, max_attempts, crashes, fence, effects FROM action
         WHERE state = 'running' AND owner = $1 ORDER BY target LIMIT 500";
@@ -127,7 +127,7 @@ impl Store {
 statements! { pub(super) MORE:
     ANYTHING_DUE = "SELECT (SELECT COUNT(*) FROM action WHERE state = 'scheduled' AND run_at <= $1)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target
-            WHERE a.state IN ('blocked', 'ready') AND s.head IS NULL)
+            WHERE a.state IN ('blocked', 'ready') AND NOT a.simulated AND s.head IS NULL)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
             WHERE (a.state = 'uncertain' AND a.completed_at < $2)
             OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $3))";

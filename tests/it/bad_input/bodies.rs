@@ -303,9 +303,14 @@ fn media_types() {
         siege.case(kind, &with(kind), 201);
     }
     siege.case("no type", &Request::new("POST", "/api/v1/ingest").body(good), 201);
-    for encoding in ["gzip", "br", "identity, gzip", "nonsense"] {
+    for encoding in ["br", "zstd", "identity, gzip", "gzip, gzip", "nonsense", ""] {
         siege.case(encoding, &with("application/json").header("Content-Encoding", encoding), 415);
     }
+    for encoding in ["gzip", "deflate", "GZIP"] {
+        let plain = with("application/json").header("Content-Encoding", encoding);
+        siege.case(&format!("plain JSON called {encoding}"), &plain, 400);
+    }
+    siege.case("identity", &with("application/json").header("Content-Encoding", "identity"), 201);
     siege.end(20);
 }
 

@@ -14,6 +14,7 @@ fn the_seeds_names_take_effect() {
     let dir = temp_dir();
     let database = dir.path().join("seed.db");
     let options = Options::default()
+        .rated()
         .env("DATABASE_URL", format!("sqlite+aiosqlite:///{}", database.display()))
         .env("LOG_LEVEL", "warning")
         .env("SERVICE_NAME", "seed")
@@ -75,7 +76,7 @@ fn the_order_of_authority() {
     fs::write(&yaml, "retry:\n  max_attempts: 2\nagent_interval: 2\ngitopsd_interval: 2\nrate_limit: {requests: 2, period: 2}\n").unwrap();
     let server = |dotenv_mode: u32| {
         let options = Options::default()
-            .config("[retry]\nmax_attempts = 3\n[agents]\ninterval = \"3s\"\ngitops_interval = \"3s\"\n[rate_limit]\nrequests = 3\n")
+            .config("[retry]\nmax_attempts = 3\n[agents]\ninterval = \"3s\"\ngitops_interval = \"3s\"\n[limits.rate]\nrequests = 3\n")
             .env("CONFIG_PATH", yaml.display().to_string())
             .env("AGENT_INTERVAL", "5")
             .env("GITOPSD_INTERVAL", "5")

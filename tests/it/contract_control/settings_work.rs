@@ -112,3 +112,18 @@ fn the_scheduled_evaluation_follows_the_settings() {
         vigil.get_json("/api/v1/actions")["total"] == 1
     });
 }
+
+/// The seed's defect 17: the limiter follows.
+#[test]
+fn the_limiter_follows_the_settings() {
+    let vigil = Vigil::start(Options::default().rated());
+    let ask = || vigil.get("/api/v1/policies");
+    set(&vigil, &json!({"rate_limit": {"requests": 3, "period": 2}}));
+    let answers: Vec<u16> = (0..5).map(|_| ask().status).collect();
+    assert_eq!(answers, [200, 200, 200, 429, 429]);
+    assert_eq!(ask().header("X-RateLimit-Limit"), Some("3"));
+    // The shorter window counts from its own beginning.
+    wait_until(Duration::from_secs(4), "the next window", || ask().status == 200);
+    set(&vigil, &json!({"rate_limit": {"enabled": false}}));
+    assert!((0..9).all(|_| ask().status == 200), "switched off");
+}

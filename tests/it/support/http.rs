@@ -42,6 +42,15 @@ impl Request {
         self.header("Content-Type", "application/json").body(value.to_string())
     }
 
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// With its query.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     fn has(&self, name: &str) -> bool {
         self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
     }

@@ -9,6 +9,7 @@
 )]
 #![expect(dead_code, reason = "each test takes the part of the harness it needs")]
 
+pub(crate) mod conform;
 mod http;
 mod postgres;
 mod process;
@@ -23,7 +24,7 @@ mod vigil;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-pub(crate) use http::{Request, Response, exchange};
+pub(crate) use http::{Request, Response, exchange, read_response};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Launch, Process, missing, program};
 pub(crate) use proxy::{FaultProxy, Mode};

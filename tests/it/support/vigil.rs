@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Launch, Process, Request, Response, exchange, free_port, temp_dir, wait_until};
+use super::{Launch, Process, Request, Response, conform, exchange, free_port, temp_dir, wait_until};
 
 /// How long a start may take; a first one compiles the embedded plugins.
 const UP: Duration = Duration::from_mins(1);
@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub no_wait: bool,
     /// Answers under another port than a free one.
     pub port: Option<u16>,
+    /// Count requests as the defaults say. Tests ask far more often than a stranger may, so the others go without.
+    pub rated: bool,
     /// Kept as long as anything has these options: the directory of the data and the log.
     home: Option<Arc<TempDir>>,
 }
@@ -41,6 +43,11 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn config(mut self, text: impl Into<String>) -> Self {
         self.config = Some(text.into());
+        self
+    }
+
+    pub(crate) fn rated(mut self) -> Self {
+        self.rated = true;
         self
     }
 
@@ -101,6 +108,9 @@ impl Vigil {
         let mut launch = self.command(&["serve"]);
         launch = launch.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
         launch = launch.arg("--data-dir").arg(self.data_dir());
+        if !self.options.rated {
+            launch = launch.env("VIGIL_LIMITS__RATE__ENABLED", "false");
+        }
         if let Some(config) = &self.options.config {
             let file = self.home.path().join("vigil.toml");
             fs::write(&file, config).unwrap();
@@ -203,12 +213,15 @@ impl Vigil {
         self.process.take().expect("it is running")
     }
 
-    /// Sends a request; an error where no whole answer came back.
+    /// Sends a request; an error where no whole answer came back. The answer is held against the description.
+    #[track_caller]
     pub(crate) fn try_send(&self, request: &Request) -> std::io::Result<Response> {
         let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
-        exchange(stream, request)
+        let answer = exchange(stream, request)?;
+        conform::check(request, &answer);
+        Ok(answer)
     }
 
     #[track_caller]

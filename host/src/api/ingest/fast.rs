@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::{AHEAD, tag_fault};
 use crate::api::Limits;
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, Series, Target};
+use crate::domain::event::{Event, Mark, Series, Target};
 use crate::pipeline::known::Known;
 
 #[derive(serde::Deserialize)]
@@ -163,5 +163,6 @@ fn event(metric: &Metric<'_>, series: Arc<Series>, now: Timestamp) -> Option<Eve
         value: metric.value,
         observed_at: observed.unwrap_or(now),
         timed: observed.is_some(),
+        mark: Mark::Real,
     })
 }

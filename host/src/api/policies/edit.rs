@@ -12,6 +12,7 @@ use super::shape::{ChangeBody, Done};
 use super::{Draft, PolicyInfo, absent, action_warning, body, checked, find, read, tagged};
 use crate::api::Api;
 use crate::api::actions::Params;
+use crate::api::door::Principal;
 use crate::api::etag::{self, Seen};
 use crate::api::input::Fields;
 use crate::api::problem::{self, Problem};
@@ -64,7 +65,7 @@ impl Wanted {
 /// Makes a change of the policy as it is, and answers what it was. With `If-Match` it is made on that edition or
 /// not at all; without, it is derived again from whatever is there.
 async fn change(
-    api: &Api,
+    (api, principal): (&Api, &Principal),
     name: &str,
     seen: &Seen,
     wanted: &Wanted,
@@ -73,8 +74,11 @@ async fn change(
         let policy = find(api, name).await?;
         seen.check(Edition::of(&policy))?;
         let (change, warnings) = wanted.of(api, &policy)?;
+        if let Some(Change::Replace { spec, .. }) = &change {
+            principal.touch_pattern(&spec.target)?;
+        }
         let Some(change) = change else { return Ok((policy, warnings)) };
-        match api.store.change_policies(&[change], "api", api.clock.now()).await {
+        match api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await {
             Ok(rev) => {
                 api.ingest.policies_changed(rev).await;
                 return Ok((policy, warnings));
@@ -106,6 +110,7 @@ async fn change(
         (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 pub(super) async fn update(
     State(api): State<Api>,
+    principal: Principal,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -120,7 +125,7 @@ pub(super) async fn update(
     } else {
         Wanted::Members(value)
     };
-    let (_, warnings) = change(&api, &name, &seen, &wanted).await?;
+    let (_, warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
     Ok(tagged(&api, StatusCode::OK, &find(&api, &name).await?, &warnings))
 }
 
@@ -210,10 +215,11 @@ fn unread(policy: &Policy, fields: &Fields<'_>) -> Vec<String> {
         (status = 412, description = "It is not the version that If-Match names", body = problem::Body)))]
 pub(super) async fn remove(
     State(api): State<Api>,
+    principal: Principal,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Done>, Problem> {
-    let (gone, _) = change(&api, &name, &Seen::of(&headers), &Wanted::Removed).await?;
+    let (gone, _) = change((&api, &principal), &name, &Seen::of(&headers), &Wanted::Removed).await?;
     let mut message = format!("Policy '{name}' deleted");
     if gone.source == Source::File {
         message.push_str(
@@ -233,10 +239,11 @@ pub(super) async fn remove(
         (status = 412, description = "It is not the version that If-Match names", body = problem::Body)))]
 pub(super) async fn enable(
     State(api): State<Api>,
+    principal: Principal,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    switch(&api, &name, &headers, true).await
+    switch((&api, &principal), &name, &headers, true).await
 }
 
 /// Switches a policy off.
@@ -249,14 +256,20 @@ pub(super) async fn enable(
         (status = 412, description = "It is not the version that If-Match names", body = problem::Body)))]
 pub(super) async fn disable(
     State(api): State<Api>,
+    principal: Principal,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    switch(&api, &name, &headers, false).await
+    switch((&api, &principal), &name, &headers, false).await
 }
 
-async fn switch(api: &Api, name: &str, headers: &HeaderMap, enabled: bool) -> Result<Response, Problem> {
-    let (before, _) = change(api, name, &Seen::of(headers), &Wanted::Switched(enabled)).await?;
+async fn switch(
+    (api, principal): (&Api, &Principal),
+    name: &str,
+    headers: &HeaderMap,
+    enabled: bool,
+) -> Result<Response, Problem> {
+    let (before, _) = change((api, principal), name, &Seen::of(headers), &Wanted::Switched(enabled)).await?;
     let version = before.version + i64::from(before.enabled != enabled);
     let word = if enabled { "enabled" } else { "disabled" };
     let done = Done { ok: true, message: format!("Policy '{name}' {word}") };

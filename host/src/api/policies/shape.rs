@@ -12,7 +12,7 @@ use crate::domain::policy::{Mode, Policy, Severity, Source};
 use crate::engine::Compiled;
 
 /// A policy as clients see it.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct PolicyInfo {
     /// Unique.
     name: String,

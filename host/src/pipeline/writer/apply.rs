@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Writer;
 use crate::domain::event::{Identity, partition_of};
-use crate::engine::{Findings, Observed};
+use crate::engine::{Findings, Known, Observed};
 use crate::store::{Error, PartitionSeq, SeriesRow, TailSample, Writing};
 
 impl Writer {
@@ -34,7 +34,7 @@ impl Writer {
             for row in tx.standing().await? {
                 let home = partition_of(&row.target);
                 if fresh.contains(&home) {
-                    self.partitions[usize::from(home)].set_standing(row.policy_id, &row.target, true);
+                    self.partitions[usize::from(home)].set_standing(row.policy_id, row.subject(), true);
                 }
             }
         }
@@ -91,13 +91,16 @@ impl Writer {
         let named = row.target_kind.is_some().then_some(row.target.as_str());
         let (kind, namespace) =
             (row.target_kind.as_deref().unwrap_or(""), row.namespace.as_deref().unwrap_or(""));
-        self.partitions[usize::from(partition)].add_series(
-            row.id,
+        self.partitions[usize::from(partition)].add_series(Known {
+            id: row.id,
             identity,
-            &row.name,
-            (named, kind, namespace),
-            Arc::new(tags),
-        );
+            name: &row.name,
+            target: named,
+            kind,
+            namespace,
+            simulated: row.simulated,
+            tags: Arc::new(tags),
+        });
         Ok(())
     }
 }

@@ -1,13 +1,13 @@
 //! One transaction: many requests in, one answer each out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Writer;
 use super::reply::{Outcome, answers};
 use crate::domain::Timestamp;
-use crate::domain::event::{Event, NO_TARGET, PARTITIONS, Series};
+use crate::domain::event::{Event, Mark, NO_TARGET, PARTITIONS, Series};
 use crate::engine::{Findings, Observed, SeriesKey};
 use crate::pipeline::answer::Violation;
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
@@ -94,6 +94,7 @@ impl Writer {
         let findings = self.observe(items, &mut outcomes, first, &mut plan);
         number_partitions(seqs, items, &mut plan);
         self.decide(tx, items, &findings, (&mut plan, &mut outcomes)).await?;
+        self.name_plugins(&mut plan);
         tx.record(&mut plan).await?;
         let answers = answers(tx, requests, outcomes, &plan, &self.policies).await?;
         self.count(findings);
@@ -212,9 +213,19 @@ impl Writer {
         let ledgers = self.ledgers(tx, findings, plan.now).await?;
         let (clock, policies) = (self.parts.clock.clone(), Arc::clone(&self.policies));
         let mut deciding = Deciding::new(plan, ledgers, self.parts.settings.max_attempts(), &clock);
+        let mut begun = HashSet::new();
         for item in items {
             for finding in &findings.list[item.findings.clone()] {
                 let compiled = policies.get(finding.policy);
+                if let Mark::Test { policy } = item.event.mark {
+                    if policy != compiled.policy.id {
+                        continue;
+                    }
+                    let pair = Pair::of(policy, finding);
+                    if begun.insert((item.request, pair.clone())) {
+                        deciding.begin_again(&pair);
+                    }
+                }
                 let partition = &mut self.partitions[usize::from(item.event.series.partition)];
                 let (tags, kind, namespace) = partition.labels(finding.key);
                 let came = deciding.finding(compiled, finding, About { tags, kind, namespace });
@@ -225,7 +236,9 @@ impl Writer {
                         let violation = Violation::new(compiled, target, deciding.plan.now, decision);
                         outcomes[item.request].violated(violation, incident, action);
                     }
-                    Came::Cleared => partition.set_standing(compiled.policy.id, target, false),
+                    Came::Cleared => {
+                        partition.set_standing(compiled.policy.id, (target, finding.simulated), false);
+                    }
                     Came::Nothing => {}
                 }
             }
@@ -252,11 +265,11 @@ impl Writer {
         let mut ledgers = HashMap::new();
         for finding in &findings.list {
             let policy = &self.policies.get(finding.policy).policy;
-            let pair = (policy.id, finding.target.as_deref().unwrap_or(NO_TARGET).to_owned());
+            let pair = Pair::of(policy.id, finding);
             if ledgers.contains_key(&pair) {
                 continue;
             }
-            let ledger = tx.ledger(pair.0, &pair.1, now.before(policy.guardrails.window)).await?;
+            let ledger = tx.ledger(pair.policy, pair.subject(), now.before(policy.guardrails.window)).await?;
             ledgers.insert(pair, ledger);
         }
         Ok(ledgers)
@@ -367,6 +380,7 @@ fn row_of(id: i64, series: &Series) -> SeriesRow {
         target: series.target_name().to_owned(),
         target_kind: target.map(|target| target.kind.clone()),
         namespace: target.and_then(|target| target.namespace.clone()),
+        simulated: series.simulated,
         tags: serde_json::to_string(&*series.tags).unwrap_or_else(|_| "{}".to_owned()),
     }
 }
@@ -380,6 +394,7 @@ fn new_series(partition: u16, row: &SeriesRow) -> NewSeries {
         target: row.target.clone(),
         target_kind: row.target_kind.clone(),
         namespace: row.namespace.clone(),
+        simulated: row.simulated,
         tags: row.tags.clone(),
     }
 }

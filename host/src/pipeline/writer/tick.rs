@@ -8,7 +8,7 @@ use super::Writer;
 use crate::domain::event::{NO_TARGET, Tags, partition_of};
 use crate::domain::incident::State;
 use crate::engine::{Findings, Truth};
-use crate::pipeline::decide::{About, Came, Deciding};
+use crate::pipeline::decide::{About, Came, Deciding, Pair};
 use crate::store::{Error, LastRun, Plan, StandingRow, Verdict, Writing};
 
 /// An incident without data for so long is over, as far as anyone can tell.
@@ -85,9 +85,9 @@ impl Writer {
         let mut ledgers = self.ledgers(tx, &findings, now).await?;
         let over = self.over(&standing, &findings);
         for row in &over {
-            let pair = (row.policy_id, row.target.clone());
+            let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
-                let ledger = tx.ledger(row.policy_id, &row.target, now).await?;
+                let ledger = tx.ledger(row.policy_id, row.subject(), now).await?;
                 vacant.insert(ledger);
             }
         }
@@ -101,17 +101,15 @@ impl Writer {
             let tags: Arc<Tags> = Arc::clone(tags);
             let about = About { tags: &tags, kind, namespace };
             if deciding.finding(compiled, finding, about) == Came::Cleared {
-                partition.set_standing(compiled.policy.id, target, false);
+                partition.set_standing(compiled.policy.id, (target, finding.simulated), false);
             }
         }
         for row in over {
-            deciding.close(&(row.policy_id, row.target.clone()), State::Expired, None);
-            self.partitions[usize::from(partition_of(&row.target))].set_standing(
-                row.policy_id,
-                &row.target,
-                false,
-            );
+            deciding.close(&pair_of(row), State::Expired, None);
+            let home = usize::from(partition_of(&row.target));
+            self.partitions[home].set_standing(row.policy_id, row.subject(), false);
         }
+        self.name_plugins(&mut plan);
         tx.record(&mut plan).await?;
         let evaluated = findings.evaluations();
         self.count(findings);
@@ -124,7 +122,7 @@ impl Writer {
         standing.retain(|row| touched.contains(&partition_of(&row.target)));
         for row in &standing {
             let home = usize::from(partition_of(&row.target));
-            self.partitions[home].set_standing(row.policy_id, &row.target, true);
+            self.partitions[home].set_standing(row.policy_id, row.subject(), true);
         }
         Ok(standing)
     }
@@ -132,18 +130,17 @@ impl Writer {
     /// Incidents that end without a sample: no data for an hour, or nobody left who could judge them.
     fn over<'a>(&self, standing: &'a [StandingRow], findings: &Findings) -> Vec<&'a StandingRow> {
         let cut = self.now().before(EXPIRY).micros();
-        let judged: HashSet<(i64, &str)> = findings
+        let judged: HashSet<Pair> = findings
             .list
             .iter()
             .filter(|finding| matches!(finding.truth, Truth::Met | Truth::Clear))
-            .map(|f| (self.policies.get(f.policy).policy.id, f.target.as_deref().unwrap_or(NO_TARGET)))
+            .map(|finding| Pair::of(self.policies.get(finding.policy).policy.id, finding))
             .collect();
         standing
             .iter()
             .filter(|row| {
                 let gone = self.policies.by_id(row.policy_id).is_none();
-                let silent =
-                    !judged.contains(&(row.policy_id, row.target.as_str())) && row.last_violated_at < cut;
+                let silent = !judged.contains(&pair_of(row)) && row.last_violated_at < cut;
                 gone || silent
             })
             .collect()
@@ -167,14 +164,20 @@ impl Writer {
         let mut ready = Vec::new();
         for action in &plan.actions {
             metrics.action(&action.target, &action.kind, action.phase.wire().word());
-            metrics.queue_operation("enqueue");
+            if !action.simulated {
+                metrics.queue_operation("enqueue");
+            }
             let policy_name = action.policy.as_ref().map_or("", |policy| policy.1.as_str());
             tracing::info!(action_id = action.id, policy_name, target = %action.target, action = %action.kind,
-                event_id = action.event_id, "Action created");
+                event_id = action.event_id, simulated = action.simulated, "Action created");
             if action.phase == crate::domain::Phase::Ready {
                 ready.push((action.id, action.priority));
             }
         }
         self.parts.queue.announce(&ready);
     }
+}
+
+fn pair_of(row: &StandingRow) -> Pair {
+    Pair { policy: row.policy_id, target: row.target.clone(), simulated: row.simulated }
 }

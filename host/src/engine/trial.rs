@@ -1,0 +1,43 @@
+//! A policy's condition over given values alone: no history, no guardrail, nothing remembered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::partition::{Observed, Truth};
+use super::policies::Compiled;
+use super::series::{Series, TargetState};
+use super::view::View;
+use crate::domain::Timestamp;
+use crate::domain::event::{NO_TARGET, Tags};
+
+/// What `policy` says of `target` (none: no tag names one) whose metrics have these values now. A policy none of
+/// whose metrics is given is not evaluated, as no event would lead to it: no data.
+#[must_use]
+pub fn trial(policy: &Compiled, target: Option<&str>, values: &BTreeMap<String, f64>) -> Truth {
+    let now = Timestamp::from_micros(0);
+    let program = &policy.program;
+    let mut names: Vec<&str> = program.reads().iter().map(|read| read.metric.as_str()).collect();
+    names.dedup();
+    let tags = Arc::new(Tags::new());
+    let series = names.into_iter().filter_map(|name| {
+        let mut series = Series::new(0, name, Arc::clone(&tags));
+        series.take(Observed { id: 0, at: now, value: *values.get(name)?, timed: false });
+        Some(series)
+    });
+    let state = TargetState {
+        name: target.unwrap_or(NO_TARGET).into(),
+        named: target.is_some(),
+        simulated: true,
+        kind: String::new(),
+        namespace: String::new(),
+        series: series.collect(),
+        pairs: Vec::new(),
+    };
+    // Each value in turn is the event, as on arrival; the worst that any of them shows counts.
+    let judge = |series| {
+        let view =
+            View { target: &state, reads: program.reads(), metric: (series, series.value), fresh_from: now };
+        view.truth(program)
+    };
+    state.series.iter().map(judge).max_by_key(|truth| truth.rank()).unwrap_or(Truth::NoData)
+}
