@@ -344,7 +344,7 @@ fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
         labels: "{}".to_owned(),
         params: params.to_string(),
         priority: priority.number(),
-        max_attempts: api.limits.max_attempts,
+        max_attempts: api.settings.max_attempts(),
         queued,
         expires_at: None,
         details,

@@ -5,8 +5,11 @@
 pub mod answer;
 pub mod decide;
 pub mod execute;
+pub mod history;
 pub mod ingest;
 pub mod known;
+pub mod loops;
+pub mod settings;
 pub mod simulate;
 pub mod sweep;
 pub mod tenure;

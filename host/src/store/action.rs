@@ -12,10 +12,12 @@ use crate::domain::{Phase, Timestamp};
 statements! { pub(super) STATEMENTS:
     LOOK = "SELECT target, state, incident_id FROM action WHERE id = $1";
     STATE = "SELECT state FROM action WHERE id = $1{lock}";
-    MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = TRUE, run_at = $5,
+    MOVE = "UPDATE action SET state = $3, completed_at = $4, run_at = $5,
+        queued = CASE WHEN $3 IN ('ready', 'blocked') THEN TRUE ELSE queued END,
         details = COALESCE($6, details), error_message = COALESCE($7, error_message)
         WHERE id = $1 AND state = $2";
-    MORE_ATTEMPTS = "UPDATE action SET max_attempts = attempts + 1 WHERE id = $1 AND attempts >= max_attempts";
+    MORE_ATTEMPTS = "UPDATE action SET requeued = requeued + 1,
+        max_attempts = CASE WHEN attempts >= max_attempts THEN attempts + 1 ELSE max_attempts END WHERE id = $1";
 }
 
 /// An action made by hand.

@@ -6,8 +6,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, samples, slot, sweep,
-    token, why,
+    action, claim, finish, ids, ingest, migrate, node, numbers, policy, read, record, retention, samples,
+    setting, slot, sweep, token, why,
 };
 
 impl Store {
@@ -22,11 +22,13 @@ impl Store {
             ingest::STATEMENTS,
             migrate::STATEMENTS,
             node::STATEMENTS,
+            numbers::STATEMENTS,
             policy::STATEMENTS,
             read::STATEMENTS,
             record::STATEMENTS,
             retention::STATEMENTS,
             samples::STATEMENTS,
+            setting::STATEMENTS,
             slot::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,

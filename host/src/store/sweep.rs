@@ -24,7 +24,8 @@ statements! { pub(super) STATEMENTS:
     CALLED = "SELECT COUNT(*) FROM host_call WHERE action_id = $1 AND fence = $2 AND mutating = TRUE
         AND state <> 'refused'";
     RESCUE = "UPDATE action SET state = $4, crashes = crashes + 1, run_at = $5, completed_at = $6,
-        error_message = $7 WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3";
+        error_message = $7, requeued = requeued + CASE WHEN $4 = 'scheduled' THEN 1 ELSE 0 END
+        WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3";
     LOST_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = 'lost', message = $4
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
     STILL_OURS = "SELECT id FROM action WHERE id IN {ids} AND state = 'running' AND owner = $2";
