@@ -25,11 +25,12 @@ use crate::metrics::Metrics;
 use crate::pipeline::history;
 use crate::pipeline::ingest::{Arrivals, Ingest, Parts as WriterParts, Writer};
 use crate::pipeline::loops::Loops;
+use crate::pipeline::remediate::Remediation;
 use crate::pipeline::settings::{self, Live, Taken};
 use crate::pipeline::sweep::{self, Pace};
 use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::{self, Parts, Running};
-use crate::plugin::{self, Compiler, Plugins, Setup};
+use crate::plugin::{self, Compiler, Plugins, Remediator, Setup};
 use crate::queue::{self, Queue};
 use crate::store::{self, Limits as Keep, Location, Store};
 
@@ -56,6 +57,9 @@ pub enum Error {
     /// A policy file can't be read.
     #[error("the policies can't be read: {0}")]
     Policies(#[from] files::Error),
+    /// Actions can't be pushed as configured.
+    #[error("remediation.url: {0}")]
+    Remediation(String),
     /// The metrics can't be registered.
     #[error("the metrics can't be made: {0}")]
     Metrics(String),
@@ -146,7 +150,9 @@ impl App {
             plugins: plugins.clone(),
             policies: Arc::clone(&policies),
         });
-        let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running, &settings));
+        let remediation = remediation(&config, &installation)?;
+        let at_work = (&metrics, &running, &settings, &remediation);
+        let parts = parts(&config, &clock, (&store, &queue, &plugins), at_work);
         let loops = Loops::default();
         let api = api::Parts {
             store: store.clone(),
@@ -165,6 +171,9 @@ impl App {
             metrics_path: config.run.metrics_path.clone(),
             tenures: Arc::clone(&parts.tenures),
             limits: limits(&config),
+            remediation,
+            warned: api::Warned::default(),
+            node: rustix::system::uname().nodename().to_string_lossy().into(),
             door,
             started: Instant::now(),
             permissions: Arc::default(),
@@ -272,7 +281,7 @@ fn parts(
     config: &Config,
     clock: &Clock,
     (store, queue, plugins): (&Store, &Queue, &Plugins),
-    (metrics, running, settings): (&Arc<Metrics>, &Running, &Live),
+    (metrics, running, settings, remediation): (&Arc<Metrics>, &Running, &Live, &Remediation),
 ) -> Parts {
     let tenures =
         Tenures::new(store.clone(), clock.clone(), node_name(), config.queue.lease, config.queue.heartbeat);
@@ -285,10 +294,34 @@ fn parts(
         tenures: Arc::new(tenures),
         running: running.clone(),
         settings: settings.clone(),
+        remediation: remediation.clone(),
         capacity: config.queue.workers,
         patience: config.queue.sweep,
         drain: config.server.drain_timeout,
     }
+}
+
+fn remediation(config: &Config, installation: &str) -> Result<Remediation, Error> {
+    let set = &config.remediation;
+    let push = if set.push {
+        let remediator = Remediator::open(&set.url, set.timeout, installation).map_err(Error::Remediation)?;
+        if remediator.is_at(config.server.listen) {
+            return Err(Error::Remediation("it is this server, which does not push to itself".to_owned()));
+        }
+        Some(remediator)
+    } else {
+        None
+    };
+    Ok(Remediation {
+        push,
+        accept: set.accept,
+        idempotent: set.idempotent.clone(),
+        translate: set.translate,
+        task_timeout: set.task_timeout,
+        task_retries: set.task_retries,
+        margin: set.lease_margin,
+        installation: installation.to_owned(),
+    })
 }
 
 fn pace(config: &Config) -> Pace {

@@ -16,7 +16,10 @@ use super::describe::aliased;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(aliased(routes!(health), &["/health/live", "/api/v1/health"]))
+        .routes(aliased(
+            routes!(health),
+            &["/health/live", "/api/v1/health", "/ui/health", "/api/v1/ui/health"],
+        ))
         .routes(routes!(ready))
         .routes(routes!(metrics))
 }

@@ -2,21 +2,29 @@
 //! parses at the door, asks the pipeline or the store, and renders.
 
 mod actions;
+mod agents;
+mod audit;
+mod dashboard;
 pub mod describe;
 mod docs;
 mod door;
 mod etag;
 mod evaluate;
+mod gitops;
 mod health;
 mod incidents;
 mod ingest;
 mod input;
 mod journal;
 mod lax;
+mod params;
 mod plugins;
 pub mod policies;
 pub mod problem;
+mod query;
 mod queue;
+mod remediate;
+mod remediator;
 mod settings;
 mod simulator;
 mod tester;
@@ -38,6 +46,7 @@ use crate::engine::PolicySet;
 use crate::metrics::Metrics;
 use crate::pipeline::ingest::Ingest;
 use crate::pipeline::loops::Loops;
+use crate::pipeline::remediate::Remediation;
 use crate::pipeline::settings::Live;
 use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::Running;
@@ -45,6 +54,7 @@ use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
+pub use agents::Warned;
 pub use describe::Permissions;
 pub use door::{Door, Peer, Principal, SharedRate, Tokens};
 pub use problem::Problem;
@@ -94,6 +104,12 @@ pub struct Parts {
     pub metrics_path: String,
     /// Under which name this process acts.
     pub tenures: Arc<Tenures>,
+    /// How remediators take part.
+    pub remediation: Remediation,
+    /// Hosts whose agents were found to report constants.
+    pub warned: Warned,
+    /// This machine's name.
+    pub node: Arc<str>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
     /// Who is let in, and how often.
@@ -148,7 +164,14 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(OpenApi::default())
         .merge(ingest::router())
         .merge(policies::router())
+        .merge(agents::router())
+        .merge(gitops::router())
+        .merge(query::router())
         .merge(actions::router())
+        .merge(remediator::router())
+        .merge(remediate::router())
+        .merge(audit::router())
+        .merge(dashboard::router())
         .merge(incidents::router())
         .merge(plugins::router())
         .merge(queue::router())

@@ -38,6 +38,8 @@ pub struct Config {
     pub queue: Queue,
     /// `[retry]`.
     pub retry: Retry,
+    /// `[remediation]`.
+    pub remediation: Remediation,
     /// `[policies]`.
     pub policies: Policies,
     /// `[auth]`.
@@ -190,6 +192,29 @@ pub enum Backoff {
     Linear,
     /// 1 1 1 1 …
     Constant,
+}
+
+/// `[remediation]`: who carries out what no plugin serves.
+#[derive(Clone, Debug)]
+pub struct Remediation {
+    /// Whether actions are pushed.
+    pub push: bool,
+    /// Where to.
+    pub url: String,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+    /// Whether others may push to us.
+    pub accept: bool,
+    /// Kinds of action that may be repeated when their outcome is unknown.
+    pub idempotent: Vec<String>,
+    /// Whether tasks are told in the Go remediator's vocabulary.
+    pub translate: bool,
+    /// Time for one try of a remediator, as it is told.
+    pub task_timeout: Duration,
+    /// Tries of a remediator, as it is told.
+    pub task_retries: u32,
+    /// Time a remediator's lease holds beyond its tries.
+    pub lease_margin: Duration,
 }
 
 /// `[policies]`: where they come from and when they are looked at.

@@ -13,7 +13,8 @@ use super::run::seconds;
 use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
 use super::values::{Flag, List, SecretUrl, Size, Span};
 use super::{
-    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Rate, Redis, Retention, Retry,
+    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Rate, Redis, Remediation,
+    Retention, Retry,
 };
 
 pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
@@ -29,6 +30,7 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
         redis: redis(&mut reader),
         queue: queue(&mut reader),
         retry: retry(&mut reader),
+        remediation: remediation(&mut reader),
         policies: policies(&mut reader),
         limits: limits(&mut reader),
         log: Log { format: reader.get("log.format"), level: reader.get("log.level") },
@@ -179,6 +181,23 @@ fn retry(reader: &mut Reader) -> Retry {
         "must not be above retry.max_delay",
     );
     retry
+}
+
+fn remediation(reader: &mut Reader) -> Remediation {
+    let remediation = Remediation {
+        push: reader.get("remediation.push"),
+        url: reader.get("remediation.url"),
+        timeout: reader.positive("remediation.timeout"),
+        accept: reader.get("remediation.accept"),
+        idempotent: reader.list("remediation.idempotent"),
+        translate: reader.get("remediation.translate"),
+        task_timeout: reader.positive("remediation.task_timeout"),
+        task_retries: u32::try_from(reader.some("remediation.task_retries")).unwrap_or(u32::MAX),
+        lease_margin: reader.get::<Span>("remediation.lease_margin").0,
+    };
+    let http = ["http://", "https://"].iter().any(|scheme| remediation.url.starts_with(scheme));
+    reader.require(http || !remediation.push, "remediation.url", "is no http:// or https:// address");
+    remediation
 }
 
 fn policies(reader: &mut Reader) -> Policies {

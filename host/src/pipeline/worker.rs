@@ -10,15 +10,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::execute;
+use super::execute::{self, Runner};
+use super::push;
+use super::remediate::Remediation;
 use super::settings::Live;
 use super::tenure::Tenures;
 use crate::clock::Clock;
 use crate::domain::action::Effects;
 use crate::metrics::Metrics;
-use crate::plugin::{Plugins, Route, RouteError};
+use crate::plugin::{Plugins, RouteError};
 use crate::queue::Queue;
-use crate::store::{Dispatch, Lease, Planned, Store, Task};
+use crate::store::{Dispatch, Lease, Moved, Planned, Store, Task};
 
 /// What workers work with.
 #[derive(Clone)]
@@ -39,6 +41,8 @@ pub struct Parts {
     pub running: Running,
     /// When a failed attempt is followed by another, and how many run at once.
     pub settings: Live,
+    /// Who carries out what no plugin serves.
+    pub remediation: Remediation,
     /// Attempts at once where the settings say nothing.
     pub capacity: usize,
     /// Longest wait between two looks without a hint.
@@ -117,12 +121,12 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
             }
             continue;
         }
-        for (lease, route, permit) in claimed {
+        for (lease, runner, permit) in claimed {
             let handle = parts.running.add(lease.task.id);
             let (parts, draining) = (parts.clone(), Arc::clone(&draining));
             attempts.spawn(async move {
                 let id = lease.task.id;
-                execute::attempt(&parts, lease, route, handle, &draining).await;
+                execute::attempt(&parts, lease, runner, handle, &draining).await;
                 parts.running.remove(id);
                 drop(permit);
             });
@@ -145,7 +149,7 @@ async fn drain(parts: &Parts, mut attempts: JoinSet<()>, draining: &AtomicBool) 
     }
 }
 
-type Claimed = (Lease, Route, OwnedSemaphorePermit);
+type Claimed = (Lease, Runner, OwnedSemaphorePermit);
 
 /// How many attempts may run at once; it may be changed while they do.
 struct Room {
@@ -187,10 +191,10 @@ async fn claim(parts: &Parts, first: OwnedSemaphorePermit, room: &Arc<Semaphore>
     while let Ok(permit) = Arc::clone(room).try_acquire_owned() {
         permits.push(permit);
     }
-    let routes: Mutex<HashMap<i64, Route>> = Mutex::default();
-    let plan = |task: &Task| plan(parts, task, &routes);
+    let runners: Mutex<HashMap<i64, Runner>> = Mutex::default();
+    let plan = |task: &Task| plan(parts, task, &runners);
     let claimed = parts.store.claim(&tenure.boot_id, permits.len(), parts.clock.now(), plan).await;
-    let (leases, promoted) = match claimed {
+    let claimed = match claimed {
         Ok(claimed) => claimed,
         Err(wrong) => {
             tracing::warn!(error = %wrong, "nothing could be claimed");
@@ -198,20 +202,25 @@ async fn claim(parts: &Parts, first: OwnedSemaphorePermit, room: &Arc<Semaphore>
             return Vec::new();
         }
     };
-    parts.queue.announce(&promoted);
-    let mut routes = routes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    leases
+    parts.queue.announce(&claimed.ready);
+    parts.metrics.moved(claimed.moved.iter().map(Moved::words));
+    let mut runners = runners.into_inner().unwrap_or_else(PoisonError::into_inner);
+    claimed
+        .leases
         .into_iter()
         .filter_map(|lease| {
-            let route = routes.remove(&lease.task.id)?;
+            let runner = runners.remove(&lease.task.id)?;
             parts.metrics.queue_operation("dequeue");
             parts.metrics.action(&lease.task.target, &lease.task.kind, "running");
-            Some((lease, route, permits.pop()?))
+            Some((lease, runner, permits.pop()?))
         })
         .collect()
 }
 
-fn plan(parts: &Parts, task: &Task, routes: &Mutex<HashMap<i64, Route>>) -> Planned {
+fn plan(parts: &Parts, task: &Task, runners: &Mutex<HashMap<i64, Runner>>) -> Planned {
+    let keep = |runner: Runner| {
+        runners.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id, runner);
+    };
     match parts.plugins.route(&task.kind, &task.target) {
         Ok(route) => {
             let dispatch = Dispatch {
@@ -219,13 +228,25 @@ fn plan(parts: &Parts, task: &Task, routes: &Mutex<HashMap<i64, Route>>) -> Plan
                 digest: route.digest.clone(),
                 effects: effects(route.effects),
             };
-            routes.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id, route);
-            Planned::Run(dispatch)
+            let bound = route.bound();
+            if let (false, Some(remediator)) = (bound, &parts.remediation.push) {
+                keep(Runner::Push(remediator.clone()));
+                return Planned::Run(push::dispatch(task, &parts.remediation.idempotent));
+            }
+            keep(Runner::Plugin(route));
+            if bound { Planned::Run(dispatch) } else { Planned::Spare(dispatch) }
         }
-        Err(wrong) => {
-            parts.metrics.action(&task.target, &task.kind, "failed");
-            Planned::Refuse(refusal(&task.kind, &wrong))
-        }
+        Err(wrong @ RouteError::Ambiguous(_)) => Planned::Refuse(refusal(&task.kind, &wrong)),
+        Err(wrong @ RouteError::NoPlugin) => match &parts.remediation.push {
+            Some(remediator) => {
+                keep(Runner::Push(remediator.clone()));
+                Planned::Run(push::dispatch(task, &parts.remediation.idempotent))
+            }
+            None => Planned::Unserved(format!(
+                "{}; nothing is pushed, and no remediator has asked for work in the last 60 s",
+                refusal(&task.kind, &wrong)
+            )),
+        },
     }
 }
 
@@ -243,7 +264,9 @@ pub fn refusal(kind: &str, wrong: &RouteError) -> String {
     }
 }
 
-fn effects(declared: crate::plugin::Effects) -> Effects {
+/// What a plugin declares, in the words of actions.
+#[must_use]
+pub fn effects(declared: crate::plugin::Effects) -> Effects {
     match declared {
         crate::plugin::Effects::Idempotent => Effects::Idempotent,
         crate::plugin::Effects::Keyed => Effects::Keyed,

@@ -240,3 +240,11 @@ fn refused(wrong: &Error) -> Refused {
         }
     }
 }
+
+/// The metric by which reporters say how long a drift went unseen; it has a histogram of its own.
+fn drift_latency(metrics: &Metrics, event: &crate::domain::Event) {
+    if event.series.name == "drift_detection_latency_seconds" {
+        let tag = |name: &str| event.series.tags.get(name).map_or("unknown", String::as_str);
+        metrics.drift(tag("manifest_type"), tag("status"), event.value);
+    }
+}

@@ -292,6 +292,7 @@ impl Writer {
         // A sender's events mostly follow each other by name.
         let mut run = ("", 0);
         for item in items.iter().filter(|item| item.id > 0 && !item.repeat) {
+            super::drift_latency(&metrics, item.event);
             let name = item.event.series.name.as_str();
             if name != run.0 {
                 *names.entry(run.0).or_default() += run.1;
