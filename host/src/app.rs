@@ -2,6 +2,7 @@
 //! ends them in order.
 
 mod bootstrap;
+mod counts;
 mod listen;
 mod lock;
 mod patient;
@@ -240,7 +241,7 @@ fn background(config: &Config, api: &api::Parts, parts: &Parts, stop: &Cancellat
     let watch = (parts.plugins.clone(), stop.clone());
     set.spawn(loops.run("plugin-watch", async move { watch.0.watch(watch.1).await }));
     set.spawn(loops.run("sweep", sweep::run(parts.clone(), pace(config), stop.clone())));
-    set.spawn(loops.run("plugin-counters", count_plugins(parts.clone(), stop.clone())));
+    set.spawn(loops.run("plugin-counters", counts::plugins(parts.clone(), stop.clone())));
     let tenures = Arc::clone(&parts.tenures);
     let follow = settings::follow(parts.store.clone(), parts.settings.clone(), tenures, stop.clone());
     set.spawn(loops.run("settings", follow));
@@ -388,17 +389,4 @@ fn limits(config: &Config) -> api::Limits {
 /// The machine's name: two processes on it share it.
 fn node_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Carries the plugin host's own counts into the metrics.
-async fn count_plugins(parts: Parts, stop: CancellationToken) {
-    let mut errors = 0;
-    while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
-        let counters = parts.plugins.counters();
-        parts.metrics.plugins(counters.loads, counters.refused);
-        for _ in errors..parts.queue.errors() {
-            parts.metrics.queue_hint_error();
-        }
-        errors = parts.queue.errors();
-    }
 }
