@@ -288,9 +288,8 @@ impl Writer {
     fn committed(&mut self, plan: &Plan, items: &[Item<'_>], began: Instant) {
         let metrics = Arc::clone(&self.parts.metrics);
         metrics.ingest_committed(plan.samples.len(), began.elapsed());
-        let mut names: HashMap<&str, u64> = HashMap::new();
         // A sender's events mostly follow each other by name.
-        let mut run = ("", 0);
+        let (mut names, mut run) = (HashMap::<&str, u64>::new(), ("", 0));
         for item in items.iter().filter(|item| item.id > 0 && !item.repeat) {
             super::drift_latency(&metrics, item.event);
             let name = item.event.series.name.as_str();
