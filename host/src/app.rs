@@ -125,14 +125,7 @@ impl App {
             Some(url) => Queue::Redis(queue::Hints::new(url.expose(), &installation)?),
         };
         let plugins = open_plugins(&config).await?;
-        let sources = files::Sources::of(&config);
-        let synced = files::sync(&store, &clock, &sources).await?;
-        for error in &synced.errors {
-            tracing::error!(error, "a policy was skipped");
-        }
-        for note in synced.notes.iter().chain(&config.notes) {
-            tracing::warn!("{note}");
-        }
+        let sources = read_policies(&config, &store, &clock).await?;
         let door = door(&config, &store, &clock).await?;
         let settings = Live::new(Settings::of(&config), consumers(&config, &door, set_level));
         settings::load(&store, &settings).await?;
@@ -229,6 +222,19 @@ impl App {
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
+}
+
+/// Brings the policies of files into the database, and answers where the files are.
+async fn read_policies(config: &Config, store: &Store, clock: &Clock) -> Result<files::Sources, Error> {
+    let sources = files::Sources::of(config);
+    let synced = files::sync(store, clock, &sources).await?;
+    for error in &synced.errors {
+        tracing::error!(error, "a policy was skipped");
+    }
+    for note in synced.notes.iter().chain(&config.notes) {
+        tracing::warn!("{note}");
+    }
+    Ok(sources)
 }
 
 /// The loops that no request waits for.
