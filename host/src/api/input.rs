@@ -147,7 +147,8 @@ pub(super) fn too_deep(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-fn holds_nul(value: &Value) -> bool {
+/// Whether a text in it holds NUL.
+pub(super) fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(holds_nul),

@@ -180,7 +180,7 @@ fn allowed(api: &Api) -> Result<(), Problem> {
 #[expect(dead_code, reason = "it describes what is read by hand")]
 enum Number {
     /// Itself.
-    Number(f64),
+    Plain(f64),
     /// In digits.
     Text(String),
     /// 1 or 0.

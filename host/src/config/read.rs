@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::access;
 use super::problem::{Problem, Problems, unknown_keys};
+use super::run::seconds;
 use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
 use super::values::{Flag, List, SecretUrl, Size, Span};
 use super::{
@@ -38,6 +39,8 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
             size: reader.get::<Size>("retention.size").0,
         },
         plugins: plugins(&mut reader),
+        run: super::run::run(&mut reader),
+        notes: reader.sources.notes.clone(),
         file: reader.sources.file.clone(),
     };
     if reader.problems.is_empty() { Ok((config, reader.sources)) } else { Err(Problems(reader.problems)) }
@@ -45,7 +48,7 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
 
 pub(super) struct Reader {
     sources: Sources,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Reader {
@@ -199,8 +202,13 @@ fn remediation(reader: &mut Reader) -> Remediation {
 
 fn policies(reader: &mut Reader) -> Policies {
     let paths = reader.list("policies.paths");
+    let named = [reader.sources.file.clone(), reader.sources.config_path.clone()];
+    let bases =
+        named.into_iter().flatten().filter_map(|file| file.parent().map(std::path::Path::to_path_buf));
     Policies {
         paths: paths.into_iter().map(PathBuf::from).collect(),
+        bases: bases.collect(),
+        config_path: reader.sources.config_path.clone(),
         tick: reader.positive("policies.tick"),
         lookback: reader.positive("policies.lookback"),
     }
@@ -231,7 +239,9 @@ fn rate(reader: &mut Reader) -> Rate {
         token_requests: count("limits.rate.token_requests"),
         token_burst: count("limits.rate.token_burst"),
         enabled: reader.get::<Flag>("limits.rate.enabled").0,
-        period: reader.positive("limits.rate.period"),
+        period: seconds(reader, "limits.rate.period", 1..=3600),
+        ingest_period: seconds(reader, "limits.rate.ingest_period", 1..=3600),
+        actions_period: seconds(reader, "limits.rate.actions_period", 1..=3600),
     }
 }
 

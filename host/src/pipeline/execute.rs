@@ -138,6 +138,9 @@ fn count(parts: &Parts, lease: &Lease, ending: &Ending) {
     if let Some(task) = task {
         parts.metrics.worker_task(task);
     }
+    if matches!(ending, Ending::Retry { .. } | Ending::GivenBack) {
+        parts.metrics.queue_operation("enqueue");
+    }
     let how = ending;
     tracing::info!(action_id = lease.task.id, target = %lease.task.target, attempt = lease.attempt, ending = ?how,
         policy_name = lease.task.policy_name, "Attempt ended");
@@ -231,7 +234,8 @@ fn ending(parts: &Parts, lease: &Lease, report: &Report, draining: bool) -> Endi
             return Ending::Dead { error: format!("{error} (attempt {} was the last)", lease.attempt) };
         }
         let n = u32::try_from(lease.attempt).unwrap_or(u32::MAX);
-        let delay = parts.retry.jittered(n).max(asked.unwrap_or_default().min(parts.retry.longest));
+        let retry = parts.settings.retry();
+        let delay = retry.jittered(n).max(asked.unwrap_or_default().min(retry.longest));
         Ending::Retry { error: error.clone(), delay }
     };
     match unclear(lease.dispatch.effects, report) {

@@ -10,9 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::execute::{self, Retry, Runner};
+use super::execute::{self, Runner};
 use super::push;
 use super::remediate::Remediation;
+use super::settings::Live;
 use super::tenure::Tenures;
 use crate::clock::Clock;
 use crate::domain::action::Effects;
@@ -38,11 +39,11 @@ pub struct Parts {
     pub tenures: Arc<Tenures>,
     /// What is running here.
     pub running: Running,
+    /// When a failed attempt is followed by another, and how many run at once.
+    pub settings: Live,
     /// Who carries out what no plugin serves.
     pub remediation: Remediation,
-    /// When a failed attempt is followed by another.
-    pub retry: Retry,
-    /// Attempts at once.
+    /// Attempts at once where the settings say nothing.
     pub capacity: usize,
     /// Longest wait between two looks without a hint.
     pub patience: Duration,
@@ -97,17 +98,26 @@ impl Running {
 
 /// Claims and runs until `stop`, then lets what runs finish.
 pub async fn run(parts: Parts, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(parts.capacity));
+    let mut room = Room { free: Arc::new(Semaphore::new(0)), size: 0, wanted: 0 };
+    let mut changes = parts.settings.changes();
     let draining = Arc::new(AtomicBool::new(false));
     let mut attempts = JoinSet::new();
     parts.metrics.worker_active(true);
     while !stop.is_cancelled() {
         while attempts.try_join_next().is_some() {}
-        let claimed = claim(&parts, &room, &stop).await;
+        room.resize(parts.settings.now().remediation.max_concurrent.unwrap_or(parts.capacity));
+        let first = tokio::select! {
+            () = stop.cancelled() => break,
+            _ = changes.changed() => continue,
+            first = Arc::clone(&room.free).acquire_owned() => first,
+        };
+        let Some(first) = first.ok().and_then(|first| room.keep(first)) else { continue };
+        let claimed = claim(&parts, first, &room.free).await;
         if claimed.is_empty() {
+            let patience = parts.settings.now().remediation.interval;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = parts.queue.next(parts.patience) => {}
+                () = parts.queue.next(patience.map_or(parts.patience, Duration::from_secs)) => {}
             }
             continue;
         }
@@ -141,10 +151,38 @@ async fn drain(parts: &Parts, mut attempts: JoinSet<()>, draining: &AtomicBool) 
 
 type Claimed = (Lease, Runner, OwnedSemaphorePermit);
 
-/// Claims as much as there is room for; waits for room first, so that hints of a busy process go to others.
-async fn claim(parts: &Parts, room: &Arc<Semaphore>, stop: &CancellationToken) -> Vec<Claimed> {
-    let room_for_one = Arc::clone(room).acquire_owned();
-    let Some(Ok(first)) = stop.run_until_cancelled(room_for_one).await else { return Vec::new() };
+/// How many attempts may run at once; it may be changed while they do.
+struct Room {
+    free: Arc<Semaphore>,
+    size: usize,
+    wanted: usize,
+}
+
+impl Room {
+    /// Grows at once, and shrinks as far as it is empty.
+    fn resize(&mut self, wanted: usize) {
+        self.wanted = wanted;
+        if wanted > self.size {
+            self.free.add_permits(wanted - self.size);
+            self.size = wanted;
+        } else {
+            self.size -= self.free.forget_permits(self.size - wanted);
+        }
+    }
+
+    /// The place, unless there are still too many of them.
+    fn keep(&mut self, place: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
+        if self.size > self.wanted {
+            place.forget();
+            self.size -= 1;
+            return None;
+        }
+        Some(place)
+    }
+}
+
+/// Claims as much as there is room for. Room is waited for first, so that hints of a busy process go to others.
+async fn claim(parts: &Parts, first: OwnedSemaphorePermit, room: &Arc<Semaphore>) -> Vec<Claimed> {
     let tenure = parts.tenures.current();
     if !tenure.holds() {
         return Vec::new();

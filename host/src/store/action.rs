@@ -15,7 +15,8 @@ statements! { pub(super) STATEMENTS:
     MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = (queued OR $8), run_at = $5,
         details = COALESCE($6, details), error_message = COALESCE($7, error_message)
         WHERE id = $1 AND state = $2";
-    MORE_ATTEMPTS = "UPDATE action SET max_attempts = attempts + 1 WHERE id = $1 AND attempts >= max_attempts";
+    MORE_ATTEMPTS = "UPDATE action SET requeued = requeued + 1,
+        max_attempts = CASE WHEN attempts >= max_attempts THEN attempts + 1 ELSE max_attempts END WHERE id = $1";
     REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
     REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
 }

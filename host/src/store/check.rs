@@ -6,8 +6,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, finish, ids, ingest, list, migrate, node, policy, pull, query, read, record,
-    report, retention, samples, slot, status, sweep, token, why,
+    action, audit, claim, drift, finish, ids, ingest, list, migrate, node, numbers, policy, pull, query,
+    read, record, report, retention, samples, setting, slot, status, sweep, token, why,
 };
 
 impl Store {
@@ -25,6 +25,7 @@ impl Store {
             list::STATEMENTS,
             migrate::STATEMENTS,
             node::STATEMENTS,
+            numbers::STATEMENTS,
             policy::STATEMENTS,
             pull::STATEMENTS,
             query::STATEMENTS,
@@ -33,6 +34,7 @@ impl Store {
             report::STATEMENTS,
             retention::STATEMENTS,
             samples::STATEMENTS,
+            setting::STATEMENTS,
             slot::STATEMENTS,
             status::STATEMENTS,
             sweep::STATEMENTS,

@@ -12,13 +12,14 @@ use crate::domain::audit::Entry;
 use crate::domain::{Timestamp, WireStatus};
 
 statements! { pub(super) STATEMENTS:
-    // A ready action is always the head of its slot, so the slots of targets are what workers compete for.
+    // Ready means runnable now, whatever a clock that was put back says of the time it became so. It is always the
+    // head of its slot, so the slots of targets are what workers compete for.
     FIND = "SELECT a.id, a.execution_id, a.kind, a.target, a.target_kind, a.namespace, a.labels, a.params,
         a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.priority, a.state,
         a.created_at, a.expires_at
         FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
-        WHERE a.state = 'ready' AND a.run_at <= $1 AND NOT a.simulated
-        ORDER BY a.priority, a.run_at, a.id LIMIT $2{lock_slot_skip}";
+        WHERE a.state = 'ready' AND NOT a.simulated
+        ORDER BY a.priority, a.run_at, a.id LIMIT $1{lock_slot_skip}";
     FENCE = "UPDATE slot SET fence = fence + 1 WHERE target = $1 AND head = $2 RETURNING fence";
     TAKE = "UPDATE action SET state = 'running', owner = $2, fence = $3, attempts = attempts + 1, plugin = $4,
         digest = $5, effects = $6, running_since = $7, error_message = NULL
@@ -144,13 +145,13 @@ impl Store {
         plan: impl Fn(&Task) -> Planned + Send + Sync,
     ) -> Result<Claimed> {
         let mut claimed = Claimed::default();
-        if !self.any_ready(now).await? {
+        if !self.any_ready().await? {
             return Ok(claimed);
         }
         let mut tx = self.begin().await?;
         let sql = tx.text(&FIND);
         let tasks: Vec<Task> = on!(&mut tx, c => sqlx::query_as(sql)
-            .bind(now.micros()).bind(rows::number(count)).fetch_all(c).await?);
+            .bind(rows::number(count)).fetch_all(c).await?);
         for task in tasks {
             if expired(&mut tx, &task, now, &mut claimed).await? {
                 continue;
@@ -175,11 +176,11 @@ impl Store {
 
     /// A look without a lock, so that idle workers do not queue up behind the writer; and without a
     /// transaction, since every event that leads to an action waits for it.
-    async fn any_ready(&self, now: Timestamp) -> Result<bool> {
+    async fn any_ready(&self) -> Result<bool> {
         let sql = ANY_READY.get(self.dialect());
         let found: Option<(i64,)> = match &self.pool {
-            Pool::Sqlite { read, .. } => sqlx::query_as(sql).bind(now.micros()).fetch_optional(read).await?,
-            Pool::Postgres(pool) => sqlx::query_as(sql).bind(now.micros()).fetch_optional(pool).await?,
+            Pool::Sqlite { read, .. } => sqlx::query_as(sql).fetch_optional(read).await?,
+            Pool::Postgres(pool) => sqlx::query_as(sql).fetch_optional(pool).await?,
         };
         Ok(found.is_some())
     }
@@ -198,7 +199,7 @@ impl Store {
 }
 
 statements! { pub(super) MORE:
-    ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND run_at <= $1 AND NOT simulated LIMIT 1";
+    ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND NOT simulated LIMIT 1";
 }
 
 /// Counts the claim on the slot whose head `action` is: the number every later statement is guarded by.

@@ -16,15 +16,18 @@ use crate::domain::{Timestamp, WireStatus};
 const UNCERTAIN_HOLD: Duration = Duration::from_mins(30);
 
 statements! { pub(super) STATEMENTS:
-    DUE = "UPDATE action SET state = 'ready' WHERE state = 'scheduled' AND run_at <= $1 RETURNING id, priority";
-    UNANNOUNCED = "SELECT id, priority FROM action WHERE state = 'ready' AND run_at <= $1 AND NOT simulated
+    // No retry waits for more than five minutes: one that seems to was scheduled under a clock since put back.
+    DUE = "UPDATE action SET state = 'ready' WHERE state = 'scheduled'
+        AND (run_at <= $1 OR run_at > $1 + 600000000) RETURNING id, priority";
+    UNANNOUNCED = "SELECT id, priority FROM action WHERE state = 'ready' AND NOT simulated
         ORDER BY priority, run_at, id LIMIT 100";
     ORPHANS = "SELECT id, incident_id, target, kind, attempts, max_attempts, crashes, fence, effects FROM action
         WHERE state = 'running' AND owner = $1 ORDER BY target LIMIT 500";
     CALLED = "SELECT COUNT(*) FROM host_call WHERE action_id = $1 AND fence = $2 AND mutating = TRUE
         AND state <> 'refused'";
     RESCUE = "UPDATE action SET state = $4, crashes = crashes + 1, run_at = $5, completed_at = $6,
-        error_message = $7 WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3";
+        error_message = $7, requeued = requeued + CASE WHEN $4 = 'scheduled' THEN 1 ELSE 0 END
+        WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3";
     LOST_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = 'lost', message = $4
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
     STILL_OURS = "SELECT id FROM action WHERE id IN {ids} AND state = 'running' AND owner = $2";
@@ -56,7 +59,7 @@ impl Store {
     /// Answers every ready action that should be announced (again), with its priority.
     pub async fn sweep(&self, now: Timestamp, hold: Duration) -> Result<Vec<(i64, i64)>> {
         if !self.anything_due(now, hold).await? {
-            return self.unannounced(now).await;
+            return self.unannounced().await;
         }
         let mut tx = self.begin().await?;
         let (due, left) = (tx.text(&DUE), tx.text(&LEFT_HEADS));
@@ -70,7 +73,7 @@ impl Store {
             ready.extend(slot::leave(&mut tx, &target, id, now).await?);
         }
         tx.commit().await?;
-        ready.extend(self.unannounced(now).await?);
+        ready.extend(self.unannounced().await?);
         Ok(ready)
     }
 
@@ -105,10 +108,10 @@ impl Store {
         Ok(count > 0)
     }
 
-    async fn unannounced(&self, now: Timestamp) -> Result<Vec<(i64, i64)>> {
+    async fn unannounced(&self) -> Result<Vec<(i64, i64)>> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&UNANNOUNCED);
-        Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_all(c).await?))
+        Ok(on!(&mut tx, c => sqlx::query_as(sql).fetch_all(c).await?))
     }
 
     /// Takes over the running actions of a process whose heartbeat stood at `hb` for lease and grace, by the
@@ -135,7 +138,8 @@ impl Store {
 }
 
 statements! { pub(super) MORE:
-    ANYTHING_DUE = "SELECT (SELECT COUNT(*) FROM action WHERE state = 'scheduled' AND run_at <= $1)
+    ANYTHING_DUE = "SELECT (SELECT COUNT(*) FROM action WHERE state = 'scheduled'
+        AND (run_at <= $1 OR run_at > $1 + 600000000))
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target
             WHERE a.state IN ('blocked', 'ready') AND NOT a.simulated AND s.head IS NULL)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id

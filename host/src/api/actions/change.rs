@@ -177,7 +177,7 @@ pub(super) async fn set_status(
         return Err(Problem::invalid(fields.faults));
     };
     let actor = principal.actor();
-    let wanted = Wanted { status, details, error, max_attempts: api.limits.max_attempts, actor: &actor };
+    let wanted = Wanted { status, details, error, max_attempts: api.settings.max_attempts(), actor: &actor };
     match api.store.set_status(id, wanted, api.clock.now()).await? {
         StatusSet::Missing => Err(absent("action", &text)),
         StatusSet::Refused(why) => Err(Problem::conflict(why)),

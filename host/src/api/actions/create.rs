@@ -243,7 +243,7 @@ pub(in crate::api) fn plain(
         labels: "{}".to_owned(),
         params: Value::Object(params).to_string(),
         priority: Priority::default().number(),
-        max_attempts: api.limits.max_attempts,
+        max_attempts: api.settings.max_attempts(),
         queued: false,
         expires_at: None,
         details: None,

@@ -212,7 +212,7 @@ impl Writer {
         }
         let ledgers = self.ledgers(tx, findings, plan.now).await?;
         let (clock, policies) = (self.parts.clock.clone(), Arc::clone(&self.policies));
-        let mut deciding = Deciding::new(plan, ledgers, self.parts.max_attempts, &clock);
+        let mut deciding = Deciding::new(plan, ledgers, self.parts.settings.max_attempts(), &clock);
         let mut begun = HashSet::new();
         for item in items {
             for finding in &findings.list[item.findings.clone()] {
