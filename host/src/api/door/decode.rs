@@ -131,7 +131,8 @@ impl http_body::Body for Decoded {
             };
             match out {
                 Ok(out) if out.is_empty() => {}
-                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out.into())))),
+                // Without the room the decoder made for more: a waiting body costs what it has.
+                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out.into_boxed_slice().into())))),
                 Err(wrong) => {
                     this.ended = true;
                     this.waiting.clear();
