@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use super::lax;
 use super::params::{Params, absent, id};
 use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
@@ -121,7 +122,7 @@ struct Listed {
         ("state" = Option<String>, Query, description = "open, healed, expired or handed_over; another is 400"),
         ("target" = Option<String>, Query, description = "Exactly this target"),
         ("policy" = Option<String>, Query, description = "Exactly this policy"),
-        ("simulated" = Option<bool>, Query, description = "Those of simulated targets instead of real ones")),
+        ("simulated" = Option<lax::Flag>, Query, description = "Those of simulated targets instead of real ones")),
     responses((status = 200, description = "The page", body = Listed),
         (status = 422, description = "A parameter can't be used", body = problem::Body)))]
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Listed>, Problem> {
@@ -156,11 +157,11 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
     }))
 }
 
-/// A parameter that is true or false; absent and empty are false.
+/// A parameter that is true or false; absent is false.
 fn flag(params: &Params, name: &str) -> Result<bool, Problem> {
-    let text = params.text(name).unwrap_or("").trim().to_ascii_lowercase();
+    let text = params.text(name).unwrap_or("false").trim().to_ascii_lowercase();
     match text.as_str() {
-        "" | "false" | "no" | "off" | "0" => Ok(false),
+        "false" | "no" | "off" | "0" => Ok(false),
         "true" | "yes" | "on" | "1" => Ok(true),
         _ => {
             let msg = "Input should be a valid boolean, unable to interpret input";
