@@ -2,6 +2,7 @@
 //! ends them in order.
 
 mod bootstrap;
+mod counts;
 mod listen;
 mod lock;
 mod patient;
@@ -19,15 +20,18 @@ use crate::api;
 use crate::api::policies::files;
 use crate::api::{Door, Orders, Simulator, Tokens};
 use crate::clock::Clock;
-use crate::config::{Config, DatabasePlace, Durability};
+use crate::config::{Config, DatabasePlace, Durability, LogLevel, Settings};
 use crate::engine;
 use crate::metrics::Metrics;
-use crate::pipeline::execute::Retry;
+use crate::pipeline::history;
 use crate::pipeline::ingest::{Arrivals, Ingest, Parts as WriterParts, Writer};
+use crate::pipeline::loops::Loops;
+use crate::pipeline::remediate::Remediation;
+use crate::pipeline::settings::{self, Live, Taken};
 use crate::pipeline::sweep::{self, Pace};
 use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::{self, Parts, Running};
-use crate::plugin::{self, Compiler, Plugins, Setup};
+use crate::plugin::{self, Compiler, Plugins, Remediator, Setup};
 use crate::queue::{self, Queue};
 use crate::store::{self, Limits as Keep, Location, Store};
 
@@ -54,6 +58,9 @@ pub enum Error {
     /// A policy file can't be read.
     #[error("the policies can't be read: {0}")]
     Policies(#[from] files::Error),
+    /// Actions can't be pushed as configured.
+    #[error("remediation.url: {0}")]
+    Remediation(String),
     /// The metrics can't be registered.
     #[error("the metrics can't be made: {0}")]
     Metrics(String),
@@ -107,7 +114,7 @@ pub async fn migrated(config: &Config, clock: &Clock) -> Result<(Store, String),
 
 impl App {
     /// Opens the data directory, the database, the queue and the plugins, and reads the policy files.
-    pub async fn new(config: Config, clock: Clock) -> Result<Self, Error> {
+    pub async fn new(config: Config, clock: Clock, set_level: SetLevel) -> Result<Self, Error> {
         let lock = lock::take(&config.server.data_dir)?;
         let certificate =
             config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
@@ -118,10 +125,10 @@ impl App {
             Some(url) => Queue::Redis(queue::Hints::new(url.expose(), &installation)?),
         };
         let plugins = open_plugins(&config).await?;
-        let synced = files::sync(&store, &clock, &config.policies.paths).await?;
-        for error in &synced.errors {
-            tracing::error!(error, "a policy was skipped");
-        }
+        let sources = read_policies(&config, &store, &clock).await?;
+        let door = door(&config, &store, &clock).await?;
+        let settings = Live::new(Settings::of(&config), consumers(&config, &door, set_level));
+        settings::load(&store, &settings).await?;
         let policies = Arc::new(RwLock::default());
         let (ingest, arrivals) = Ingest::new();
         let (simulator, orders) = Simulator::new();
@@ -132,13 +139,15 @@ impl App {
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
             limits: engine::Limits { lookback: config.policies.lookback },
-            tick: config.policies.tick,
-            max_attempts: i64::from(config.retry.max_attempts),
+            settings: settings.clone(),
+            node: node_name(),
             plugins: plugins.clone(),
             policies: Arc::clone(&policies),
         });
-        let door = door(&config, &store, &clock).await?;
-        let parts = parts(&config, &clock, (&store, &queue, &plugins), (&metrics, &running));
+        let remediation = remediation(&config, &installation)?;
+        let at_work = (&metrics, &running, &settings, &remediation);
+        let parts = parts(&config, &clock, (&store, &queue, &plugins), at_work);
+        let loops = Loops::default();
         let api = api::Parts {
             store: store.clone(),
             ingest,
@@ -149,7 +158,16 @@ impl App {
             clock: clock.clone(),
             simulator,
             policies,
+            settings,
+            loops,
+            sources: Arc::new(sources),
+            about: config.run.about.clone(),
+            metrics_path: config.run.metrics_path.clone(),
+            tenures: Arc::clone(&parts.tenures),
             limits: limits(&config),
+            remediation,
+            warned: api::Warned::default(),
+            node: rustix::system::uname().nodename().to_string_lossy().into(),
             door,
             started: Instant::now(),
             permissions: Arc::default(),
@@ -165,33 +183,24 @@ impl App {
         let Self { config, api, arrivals, orders, writer, parts, store, certificate, .. } = self;
         let (stop_claims, stop_accepting, stop) =
             (api.ending.clone(), CancellationToken::new(), CancellationToken::new());
-        let tenures = Arc::clone(&parts.tenures);
-        let mut background = JoinSet::new();
-        let beats = (Arc::clone(&tenures), stop.clone());
-        background.spawn(async move { beats.0.run(beats.1).await });
-        let hints = (parts.queue.clone(), stop.clone());
-        background.spawn(async move { hints.0.run(hints.1).await });
-        let watch = (parts.plugins.clone(), stop.clone());
-        background.spawn(async move { watch.0.watch(watch.1).await });
-        background.spawn(sweep::run(parts.clone(), pace(&config), stop.clone()));
-        background.spawn(count_plugins(parts.clone(), stop.clone()));
-        let mut workers = JoinSet::new();
-        workers.spawn(worker::run(parts, stop_claims.clone()));
-        let mut writing = JoinSet::new();
+        let (tenures, loops) = (Arc::clone(&parts.tenures), api.loops.clone());
+        let mut background = background(&config, &api, &parts, &stop);
+        let (mut workers, mut writing, mut front) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        workers.spawn(loops.run("worker", worker::run(parts, stop_claims.clone())));
         let stop_writing = CancellationToken::new();
-        writing.spawn(writer.run(arrivals, stop_writing.clone()));
-        let mut front = JoinSet::new();
+        writing.spawn(loops.run("writer", writer.run(arrivals, stop_writing.clone())));
         let (door, ends) = (Arc::clone(&api.door), stop.clone());
         if door.asks_for_tokens() {
-            background.spawn(async move { door.tokens.run(ends).await });
+            background.spawn(loops.run("tokens", async move { door.tokens.run(ends).await }));
         }
         let bounds = bounds(&config, certificate.as_ref())?;
         if let Some(certificate) = certificate {
-            background.spawn(certificate.watch(stop.clone()));
+            background.spawn(loops.run("certificate", certificate.watch(stop.clone())));
         }
         let (router, api) = api::router(api);
-        front.spawn(api::run_simulator(api, orders, stop_claims.clone()));
-        front.spawn(listen::run(listener, router, bounds, stop_accepting.clone()));
+        front.spawn(loops.run("simulator", api::run_simulator(api, orders, stop_claims.clone())));
+        let listening = listen::run(listener, router, bounds, stop_accepting.clone());
+        front.spawn(loops.run("listener", listening));
         shutdown.cancelled().await;
         tracing::info!("Ending: no new claims, running attempts finish");
         stop_claims.cancel();
@@ -213,6 +222,38 @@ impl App {
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
+}
+
+/// Brings the policies of files into the database, and answers where the files are.
+async fn read_policies(config: &Config, store: &Store, clock: &Clock) -> Result<files::Sources, Error> {
+    let sources = files::Sources::of(config);
+    let synced = files::sync(store, clock, &sources).await?;
+    for error in &synced.errors {
+        tracing::error!(error, "a policy was skipped");
+    }
+    for note in synced.notes.iter().chain(&config.notes) {
+        tracing::warn!("{note}");
+    }
+    Ok(sources)
+}
+
+/// The loops that no request waits for.
+fn background(config: &Config, api: &api::Parts, parts: &Parts, stop: &CancellationToken) -> JoinSet<()> {
+    let (loops, mut set) = (&api.loops, JoinSet::new());
+    let beats = (Arc::clone(&parts.tenures), stop.clone());
+    set.spawn(loops.run("heartbeat", async move { beats.0.run(beats.1).await }));
+    let hints = (parts.queue.clone(), stop.clone());
+    set.spawn(loops.run("queue-hints", async move { hints.0.run(hints.1).await }));
+    let watch = (parts.plugins.clone(), stop.clone());
+    set.spawn(loops.run("plugin-watch", async move { watch.0.watch(watch.1).await }));
+    set.spawn(loops.run("sweep", sweep::run(parts.clone(), pace(config), stop.clone())));
+    set.spawn(loops.run("plugin-counters", counts::plugins(parts.clone(), stop.clone())));
+    let tenures = Arc::clone(&parts.tenures);
+    let follow = settings::follow(parts.store.clone(), parts.settings.clone(), tenures, stop.clone());
+    set.spawn(loops.run("settings", follow));
+    let history = history::run(parts.store.clone(), parts.clock.clone(), stop.clone());
+    set.spawn(loops.run("queue-history", history));
+    set
 }
 
 async fn join(tasks: &mut JoinSet<()>, patience: Duration, what: &str) {
@@ -247,11 +288,10 @@ fn parts(
     config: &Config,
     clock: &Clock,
     (store, queue, plugins): (&Store, &Queue, &Plugins),
-    (metrics, running): (&Arc<Metrics>, &Running),
+    (metrics, running, settings, remediation): (&Arc<Metrics>, &Running, &Live, &Remediation),
 ) -> Parts {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let tenures =
-        Tenures::new(store.clone(), clock.clone(), name, config.queue.lease, config.queue.heartbeat);
+        Tenures::new(store.clone(), clock.clone(), node_name(), config.queue.lease, config.queue.heartbeat);
     Parts {
         store: store.clone(),
         queue: queue.clone(),
@@ -260,15 +300,35 @@ fn parts(
         clock: clock.clone(),
         tenures: Arc::new(tenures),
         running: running.clone(),
-        retry: Retry {
-            base: config.retry.base_delay,
-            longest: config.retry.max_delay,
-            backoff: config.retry.backoff,
-        },
+        settings: settings.clone(),
+        remediation: remediation.clone(),
         capacity: config.queue.workers,
         patience: config.queue.sweep,
         drain: config.server.drain_timeout,
     }
+}
+
+fn remediation(config: &Config, installation: &str) -> Result<Remediation, Error> {
+    let set = &config.remediation;
+    let push = if set.push {
+        let remediator = Remediator::open(&set.url, set.timeout, installation).map_err(Error::Remediation)?;
+        if remediator.is_at(config.server.listen) {
+            return Err(Error::Remediation("it is this server, which does not push to itself".to_owned()));
+        }
+        Some(remediator)
+    } else {
+        None
+    };
+    Ok(Remediation {
+        push,
+        accept: set.accept,
+        idempotent: set.idempotent.clone(),
+        translate: set.translate,
+        task_timeout: set.task_timeout,
+        task_retries: set.task_retries,
+        margin: set.lease_margin,
+        installation: installation.to_owned(),
+    })
 }
 
 fn pace(config: &Config) -> Pace {
@@ -281,6 +341,18 @@ fn pace(config: &Config) -> Pace {
             bytes: config.retention.size,
         },
     }
+}
+
+/// Sets the level that is logged at.
+pub type SetLevel = Arc<dyn Fn(LogLevel) + Send + Sync>;
+
+/// Whom settings are handed to; everybody else asks for them.
+fn consumers(config: &Config, door: &Arc<Door>, set_level: SetLevel) -> Taken {
+    let (door, configured) = (Arc::clone(door), config.limits.rate);
+    Arc::new(move |settings: &Settings| {
+        set_level(settings.level());
+        door.rate.store(Arc::new(settings.rate_limit.on(configured)));
+    })
 }
 
 /// The door, with the tokens it knows from the start.
@@ -317,19 +389,10 @@ fn limits(config: &Config) -> api::Limits {
         body_timeout: config.server.body_timeout,
         hosts: config.server.allowed_hosts.clone(),
         origins: config.server.allowed_origins.clone(),
-        max_attempts: i64::from(config.retry.max_attempts),
     }
 }
 
-/// Carries the plugin host's own counts into the metrics.
-async fn count_plugins(parts: Parts, stop: CancellationToken) {
-    let mut errors = 0;
-    while stop.run_until_cancelled(tokio::time::sleep(Duration::from_secs(1))).await.is_some() {
-        let counters = parts.plugins.counters();
-        parts.metrics.plugins(counters.loads, counters.refused);
-        for _ in errors..parts.queue.errors() {
-            parts.metrics.queue_hint_error();
-        }
-        errors = parts.queue.errors();
-    }
+/// The machine's name: two processes on it share it.
+fn node_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -303,6 +303,13 @@ impl Metrics {
         self.actions.with_label_values(&[target, action, status]).inc();
     }
 
+    /// Actions changed their status: target, kind and new status of each.
+    pub fn moved<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str, &'static str)>) {
+        for (target, kind, status) in changes {
+            self.action(target, kind, status);
+        }
+    }
+
     /// So many incidents are open.
     pub fn incidents_open(&self, count: i64) {
         self.incidents_open.set(count);

@@ -35,15 +35,19 @@ impl Handle {
 
 /// Starts logging to stderr. A second call in one process changes nothing but answers a handle.
 #[must_use]
-pub fn start(settings: Log, clock: Clock) -> Handle {
+pub fn start(settings: Log, service: &str, clock: Clock) -> Handle {
     let json = match settings.format {
         LogFormat::Auto => !io::stderr().is_terminal(),
         LogFormat::Json => true,
         LogFormat::Text => false,
     };
     let (filter, handle) = reload::Layer::new(filter(settings.level));
-    let lines =
-        Lines { json, clock, write: Box::new(|line: &[u8]| drop(io::stderr().lock().write_all(line))) };
+    let lines = Lines {
+        json,
+        service: service.to_owned(),
+        clock,
+        write: Box::new(|line: &[u8]| drop(io::stderr().lock().write_all(line))),
+    };
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(filter).with(lines));
     Handle(handle)
 }
@@ -62,6 +66,7 @@ fn filter(level: LogLevel) -> Targets {
 /// The layer that writes. Spans keep their fields as JSON, ready to be copied into each line.
 struct Lines {
     json: bool,
+    service: String,
     clock: Clock,
     write: Box<Sink>,
 }
@@ -102,7 +107,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
                 }
             }
             // One write per line, so that lines of several threads do not mix.
-            return (self.write)(&line.end(event.metadata(), function, self.clock.now()));
+            return (self.write)(&line.end(event.metadata(), (&self.service, function), self.clock.now()));
         }
         let mut inherited = Map::new();
         for span in
@@ -234,7 +239,7 @@ mod tests {
         let sink = Arc::clone(&written);
         let write = Box::new(move |line: &[u8]| sink.lock().unwrap().extend_from_slice(line));
         let clock = Clock::manual(Timestamp::from_micros(1_700_000_000_393_473));
-        let lines = Lines { json, clock, write };
+        let lines = Lines { json, service: "vigil".to_owned(), clock, write };
         tracing::subscriber::with_default(
             tracing_subscriber::registry().with(filter(LogLevel::Info)).with(lines),
             body,

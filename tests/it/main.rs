@@ -3,6 +3,8 @@
 
 mod access;
 mod bad_input;
+mod contract_actions;
+mod contract_control;
 mod contract_sim;
 mod demo;
 mod faults;

@@ -227,8 +227,8 @@ fn everything_served_is_described() {
         let lines = text.lines().enumerate().filter(|(_, line)| undescribed.is_match(line));
         found.extend(lines.map(|(at, line)| format!("{path}:{}: {}", at + 1, line.trim())));
     }
-    // `plugins.route(kind, target)` finds a plugin.
-    found.retain(|line| !line.contains("plugins.route("));
+    // `plugins.route(kind, target)` finds a plugin; `renamed` is all routes, with the metrics where they are configured.
+    found.retain(|line| !line.contains("plugins.route(") && !line.ends_with("fallback_service(renamed)"));
     assert!(found.is_empty(), "use routes! and utoipa::path: {found:#?}");
     assert!(operations().len() > 20, "the description has lost its routes");
 }

@@ -1,36 +1,39 @@
-//! Actions over HTTP: listed, made by hand, queued, cancelled, resolved.
+//! Actions over HTTP: listed, shown, made by hand, queued, cancelled, resolved.
+
+mod change;
+mod create;
+mod detail;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
 use super::describe::aliased;
-use super::door::Principal;
 use super::ingest::Part;
-use super::input::{self, Fields};
-use super::problem::{self, Invalid, Problem};
-use crate::domain::action::Step;
-use crate::domain::event::normal_name;
+use super::params::Paging;
+pub(super) use super::params::{Params, absent, id};
+use super::problem::{self, Problem};
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, WireStatus};
-use crate::store::{ActionFilter, ActionRow, Cancelled, NewAction};
+use crate::store::{ActionFilter, AttemptRow, Place};
+pub(super) use create::{made, manual, plain, target};
+pub(super) use detail::ActionDetail;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(aliased(routes!(list, create), &["/actions"]))
+        .routes(aliased(routes!(list, create::create), &["/actions"]))
         .routes(routes!(health))
         .routes(routes!(by_status))
         .routes(aliased(routes!(show), &["/actions/{action_id}"]))
         .routes(routes!(attempts))
-        .routes(routes!(cancel))
-        .routes(routes!(queue))
-        .routes(routes!(resolve))
+        .routes(routes!(change::cancel))
+        .routes(routes!(change::set_status))
+        .routes(routes!(change::queue))
+        .routes(routes!(change::resolve))
 }
 
 /// That actions are served.
@@ -40,123 +43,21 @@ async fn health() -> Json<Part> {
     Json(Part { status: "healthy", service: "actions" })
 }
 
-fn detail(row: &ActionRow) -> Result<Value, Problem> {
-    let phase = row.phase()?;
-    let next = (phase == Phase::Scheduled).then(|| row.run_at());
-    Ok(json!({
-        "id": row.id,
-        "target": row.target,
-        "action": row.kind,
-        "status": phase.wire(),
-        "state": phase,
-        "details": row.details,
-        "error_message": row.error_message,
-        "started_at": row.created_at(),
-        "completed_at": row.completed_at(),
-        "created_at": row.created_at(),
-        "running_since": row.running_since(),
-        "origin": row.origin,
-        "policy_name": row.policy_name,
-        "incident_id": row.incident_id,
-        "event_id": row.event_id,
-        "namespace": row.namespace,
-        "priority": Priority::from_number(row.priority),
-        "params": row.params(),
-        "attempts": row.attempts,
-        "max_attempts": row.max_attempts,
-        "next_attempt_at": next,
-        "plugin": row.plugin,
-        "digest": row.digest,
-        "effects": row.effects,
-        "execution_id": row.execution_id,
-        "verdict": null,
-        "queued": row.queued,
-        "simulated": row.simulated,
-    }))
-}
-
-/// An id in a path: an integer that no row has is 404, anything else 422.
-pub(super) fn id(text: &str, what: &str) -> Result<i64, Problem> {
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        let loc = vec![json!("path"), json!(format!("{what}_id"))];
-        let msg = "Input should be a valid integer, unable to parse string as an integer";
-        return Err(Problem::invalid(vec![Invalid::new("int_parsing", loc, msg, json!(text))]));
-    }
-    text.parse().map_err(|_| absent(what, text))
-}
-
-pub(super) fn absent(what: &str, id: &str) -> Problem {
-    let mut name = what.to_owned();
-    if let Some(first) = name.get_mut(0..1) {
-        first.make_ascii_uppercase();
-    }
-    Problem::missing(format!("{name} with id {id} not found"))
-}
-
-/// Query parameters, decoded, the last of a name wins, with the faults they have.
-pub(super) struct Params {
-    pairs: Vec<(String, String)>,
-    faults: Vec<Invalid>,
-}
-
-impl Params {
-    pub(super) fn new(query: Option<String>) -> Self {
-        let query = query.unwrap_or_default();
-        let url = reqwest::Url::parse(&format!("http://localhost/?{query}"));
-        let pairs: Vec<(String, String)> =
-            url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default();
-        // No database keeps a NUL, and not every one takes it as a value to compare with.
-        let nul = pairs.iter().filter(|(_, value)| value.contains('\0')).map(|(name, value)| {
-            let loc = vec![json!("query"), json!(name)];
-            Invalid::new("value_error", loc, "Value error, a text must not hold NUL", json!(value))
-        });
-        let faults = nul.collect();
-        Self { pairs, faults }
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    pub(super) fn int(&mut self, name: &str, range: std::ops::RangeInclusive<i64>, default: i64) -> i64 {
-        let Some(text) = self.text(name).map(str::to_owned) else { return default };
-        let loc = vec![json!("query"), json!(name)];
-        let Ok(number) = text.trim().parse::<i64>() else {
-            let msg = "Input should be a valid integer, unable to parse string as an integer";
-            self.faults.push(Invalid::new("int_parsing", loc, msg, json!(text)));
-            return default;
-        };
-        if number < *range.start() {
-            let (msg, ctx) = (
-                format!("Input should be greater than or equal to {}", range.start()),
-                json!({"ge": range.start()}),
-            );
-            self.faults.push(Invalid::new("greater_than_equal", loc, msg, json!(text)).ctx(ctx));
-        } else if number > *range.end() {
-            let (msg, ctx) = (
-                format!("Input should be less than or equal to {}", range.end()),
-                json!({"le": range.end()}),
-            );
-            self.faults.push(Invalid::new("less_than_equal", loc, msg, json!(text)).ctx(ctx));
-        }
-        number
-    }
-
-    fn time(&mut self, name: &str) -> Option<crate::domain::Timestamp> {
-        let text = self.text(name).filter(|text| !text.is_empty())?.to_owned();
-        let time = crate::domain::Timestamp::parse(&text);
-        if time.is_none() {
-            let msg = "Input should be a valid datetime";
-            let loc = vec![json!("query"), json!(name)];
-            self.faults.push(Invalid::new("datetime_from_date_parsing", loc, msg, json!(text)));
-        }
-        time
-    }
-
-    pub(super) fn done(self) -> Result<(), Problem> {
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::invalid(self.faults)) }
-    }
+/// A page of actions, newest first.
+#[derive(Serialize, ToSchema)]
+struct ActionList {
+    /// How many follow.
+    count: usize,
+    /// How many there are on all pages.
+    total: i64,
+    /// This page's number, from 1.
+    page: i64,
+    /// Most actions of a page.
+    page_size: i64,
+    /// Names the next page; null: this is the last one.
+    next_cursor: Option<String>,
+    /// Them.
+    actions: Vec<ActionDetail>,
 }
 
 fn phases(status: WireStatus) -> Vec<Phase> {
@@ -169,274 +70,133 @@ fn status(word: &str) -> Result<WireStatus, Problem> {
     })
 }
 
-/// Lists actions, newest first.
-#[utoipa::path(get, path = "/api/v1/actions", tag = "actions", security(("token" = ["read"])),
-    responses((status = 200, description = "Newest first", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
-    let mut params = Params::new(query);
-    let (limit, page) = (params.int("limit", 1..=500, 50), params.int("page", 1..=i64::MAX / 1_000, 1));
+/// Where an action can come from.
+const ORIGINS: [&str; 4] = ["policy", "api", "pull", "simulator"];
+
+fn filter(params: &mut Params) -> Result<ActionFilter, Problem> {
     let (from, to) = (params.time("start_time"), params.time("end_time"));
     let mut filter = ActionFilter {
-        target: params.text("target").filter(|target| !target.is_empty()).map(str::to_owned),
+        target: params.word("target"),
+        kind: params.word("action"),
+        policy: params.word("policy_name"),
+        origin: params.word("origin"),
         from,
         to,
-        limit,
-        offset: (page - 1).saturating_mul(limit),
         ..ActionFilter::default()
     };
+    if params.text("incident_id").is_some_and(|text| !text.is_empty()) {
+        filter.incident = Some(params.int("incident_id", 0..=i64::MAX, 0));
+    }
+    if !filter.origin.is_empty() && !ORIGINS.contains(&filter.origin.as_str()) {
+        let msg = format!("Value error, origin is one of {}", ORIGINS.join(", "));
+        params.fault("value_error", "origin", msg);
+    }
+    let priority = params.word("priority");
+    filter.priority = Priority::from_word(&priority).map(Priority::number);
+    if !priority.is_empty() && filter.priority.is_none() {
+        let msg = "Value error, priority is one of low, medium, high";
+        params.fault("value_error", "priority", msg);
+    }
+    let mut phases_wanted: Option<Vec<Phase>> = None;
     if let Some(word) = params.text("status").filter(|word| !word.is_empty()) {
-        filter.phases = phases(status(word)?);
+        phases_wanted = Some(phases(status(word)?));
     }
     if let Some(word) = params.text("state").filter(|word| !word.is_empty()) {
         let phase =
             Phase::from_word(word).ok_or_else(|| Problem::bad(format!("there is no state `{word}`")))?;
-        filter.phases = vec![phase];
+        let both = phases_wanted.is_none_or(|wanted| wanted.contains(&phase));
+        phases_wanted = Some(if both { vec![phase] } else { Vec::new() });
     }
+    filter.phases = phases_wanted;
+    Ok(filter)
+}
+
+/// Lists actions, newest first. Filters combine; a page that lies past the end is empty.
+#[utoipa::path(get, path = "/api/v1/actions", tag = "actions", security(("token" = ["read"])),
+    params(("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "Actions of a page; 50"),
+        ("page" = Option<i64>, Query, minimum = 1, description = "Which page; 1"),
+        ("cursor" = Option<String>, Query, description = "Instead of a page: `next_cursor` of the answer before, with the same filters"),
+        ("status" = Option<String>, Query, description = "pending, running, completed, failed or cancelled; another is 400"),
+        ("state" = Option<String>, Query, description = "The finer state; an unknown one is 400"),
+        ("target" = Option<String>, Query, description = "Exactly this target"),
+        ("action" = Option<String>, Query, description = "Exactly this kind"),
+        ("policy_name" = Option<String>, Query, description = "Made by this policy"),
+        ("incident_id" = Option<i64>, Query, description = "Of this incident"),
+        ("origin" = Option<String>, Query, description = "policy, api, pull or simulator"),
+        ("priority" = Option<String>, Query, description = "low, medium or high"),
+        ("start_time" = Option<String>, Query, description = "Made then or later: RFC 3339, a date or unix seconds"),
+        ("end_time" = Option<String>, Query, description = "Made then or earlier")),
+    responses((status = 200, description = "The page", body = ActionList),
+        (status = 422, description = "A parameter can't be used", body = problem::Body)))]
+async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<ActionList>, Problem> {
+    let mut params = Params::new(query);
+    let paging = params.paging("actions");
+    let filter = filter(&mut params)?;
     params.done()?;
-    page_of(&api, &filter, page).await
+    page_of(&api, &filter, &paging).await
 }
 
-async fn page_of(api: &Api, filter: &ActionFilter, page: i64) -> Result<Json<Value>, Problem> {
-    let (rows, total) = api.store.actions(filter).await?;
-    let actions = rows.iter().map(detail).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(json!({
-        "count": actions.len(), "total": total, "page": page, "page_size": filter.limit, "actions": actions,
-    })))
+async fn page_of(api: &Api, filter: &ActionFilter, paging: &Paging) -> Result<Json<ActionList>, Problem> {
+    let (mut rows, total) = api.store.actions(filter, paging.part()).await?;
+    let next_cursor = paging.cut(&mut rows, |row| Place { at: row.created_at().micros(), id: row.id });
+    let actions = rows.iter().map(ActionDetail::of).collect::<Result<Vec<_>, _>>()?;
+    Ok(Json(ActionList {
+        count: actions.len(),
+        total,
+        page: paging.page,
+        page_size: paging.limit,
+        next_cursor,
+        actions,
+    }))
 }
 
-/// Lists actions of one status.
-#[utoipa::path(get, path = "/api/v1/actions/status/{action_status}", tag = "actions", security(("token" = ["read"])), params(("action_status" = String, Path)),
-    responses((status = 200, description = "Newest first", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
+/// Lists actions of one status, newest first.
+#[utoipa::path(get, path = "/api/v1/actions/status/{action_status}", tag = "actions", security(("token" = ["read"])),
+    params(("action_status" = String, Path, description = "pending, running, completed, failed or cancelled; another is 400"),
+        ("limit" = Option<i64>, Query, description = "How many; 50, cut to 1 to 500")),
+    responses((status = 200, description = "The newest of them; `next_cursor` continues in /api/v1/actions?status=…", body = ActionList),
+        (status = 422, description = "A parameter can't be used", body = problem::Body)))]
 async fn by_status(
     State(api): State<Api>,
     Path(word): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ActionList>, Problem> {
     let mut params = Params::new(query);
     let limit = params.int("limit", i64::MIN..=i64::MAX, 50).clamp(1, 500);
     params.done()?;
-    let filter = ActionFilter { phases: phases(status(&word)?), limit, ..ActionFilter::default() };
-    page_of(&api, &filter, 1).await
+    let filter = ActionFilter { phases: Some(phases(status(&word)?)), ..ActionFilter::default() };
+    let paging = Params::new(Some(format!("status={word}&limit={limit}"))).paging("actions");
+    page_of(&api, &filter, &paging).await
 }
 
 /// One action.
-#[utoipa::path(get, path = "/api/v1/actions/{action_id}", tag = "actions", security(("token" = ["read"])), params(("action_id" = i64, Path)),
-    responses((status = 200, description = "The action", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn show(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
+#[utoipa::path(get, path = "/api/v1/actions/{action_id}", tag = "actions", security(("token" = ["read"])),
+    params(("action_id" = i64, Path)),
+    responses((status = 200, description = "The action", body = ActionDetail),
+        (status = 404, description = "There is none", body = problem::Body),
+        (status = 422, description = "The id is no integer", body = problem::Body)))]
+async fn show(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<ActionDetail>, Problem> {
     let row = api.store.action(id(&text, "action")?).await?.ok_or_else(|| absent("action", &text))?;
-    Ok(Json(detail(&row)?))
+    Ok(Json(ActionDetail::of(&row)?))
 }
 
-/// The attempts of an action.
-#[utoipa::path(get, path = "/api/v1/actions/{action_id}/attempts", tag = "actions", security(("token" = ["read"])), params(("action_id" = i64, Path)),
-    responses((status = 200, description = "Each run", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn attempts(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Value>, Problem> {
+/// The runs of an action.
+#[derive(Serialize, ToSchema)]
+struct Attempts {
+    /// The action.
+    action_id: i64,
+    /// In order.
+    attempts: Vec<AttemptRow>,
+}
+
+/// The attempts of an action, with what each asked of connections.
+#[utoipa::path(get, path = "/api/v1/actions/{action_id}/attempts", tag = "actions", security(("token" = ["read"])),
+    params(("action_id" = i64, Path)),
+    responses((status = 200, description = "Each run", body = Attempts),
+        (status = 404, description = "There is none", body = problem::Body),
+        (status = 422, description = "The id is no integer", body = problem::Body)))]
+async fn attempts(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Attempts>, Problem> {
     let id = id(&text, "action")?;
     api.store.action(id).await?.ok_or_else(|| absent("action", &text))?;
-    Ok(Json(json!({"action_id": id, "attempts": api.store.attempts(id).await?})))
-}
-
-async fn body(api: &Api, headers: &HeaderMap, sent: Body, needed: bool) -> Result<Value, Problem> {
-    input::media(headers)?;
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    if !needed && bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(json!({}));
-    }
-    input::parse(&bytes)
-}
-
-/// Makes an action by hand.
-#[utoipa::path(post, path = "/api/v1/actions", tag = "actions", security(("token" = ["operate"])), request_body = Value,
-    responses((status = 201, description = "Made", body = Value), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn create(
-    State(api): State<Api>,
-    principal: Principal,
-    headers: HeaderMap,
-    sent: Body,
-) -> Result<Response, Problem> {
-    let value = body(&api, &headers, sent, true).await?;
-    let draft = draft(&api, &value)?;
-    principal.touch(&draft.target)?;
-    let (target, kind, priority, queued) =
-        (draft.target.clone(), draft.kind.clone(), draft.priority, draft.queued);
-    let now = api.clock.now();
-    let created = api.store.create_action(draft, &principal.actor(), now).await?;
-    if created.phase == Phase::Ready {
-        api.queue.announce(&[(created.id, priority)]);
-    }
-    if queued {
-        api.metrics.queue_operation("enqueue");
-    }
-    api.metrics.action(&target, &kind, created.phase.wire().word());
-    let message = if queued {
-        "Action created successfully and queued for execution"
-    } else {
-        "Action created successfully"
-    };
-    let answer = json!({
-        "ok": true, "action_id": created.id, "message": message, "target": target, "action_type": kind,
-        "status": "pending", "queued": queued, "created_at": now,
-    });
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
-}
-
-fn priority(fields: &mut Fields<'_>) -> Priority {
-    match fields.text("priority", 1..=32, false) {
-        None => Priority::default(),
-        Some(word) => Priority::from_word(&word).unwrap_or_else(|| {
-            fields.fault("value_error", "priority", "Value error, priority is one of low, medium, high");
-            Priority::default()
-        }),
-    }
-}
-
-fn draft(api: &Api, value: &Value) -> Result<NewAction, Problem> {
-    let mut fields =
-        Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
-    let target = fields.text("target", 1..=255, true);
-    let target = target.and_then(|target| match normal_name(&target) {
-        Ok(name) => Some(name),
-        Err(why) => {
-            fields.fault("value_error", "target", format!("Value error, target {why}"));
-            None
-        }
-    });
-    let member = if fields.get("action").is_none() && fields.get("action_type").is_some() {
-        "action_type"
-    } else {
-        "action"
-    };
-    let kind = fields.text(member, 1..=255, true);
-    if let Some(word) = fields.text("status", 1..=32, false)
-        && WireStatus::from_word(&word).is_none()
-    {
-        fields.fault(
-            "value_error",
-            "status",
-            "Value error, status is one of pending, running, completed, failed, cancelled",
-        );
-    }
-    let priority = priority(&mut fields);
-    let queued = fields.flag("queue_immediately").unwrap_or(false);
-    let params = fields.object("params").unwrap_or_default();
-    let details = fields.text("details", 0..=4096, false);
-    let namespace = fields.text("namespace", 1..=255, false);
-    let (Some(target), Some(kind), true) = (target, kind, fields.faults.is_empty()) else {
-        return Err(Problem::invalid(fields.faults));
-    };
-    let params = Value::Object(params);
-    if let Ok(route) = api.plugins.route(&kind, &target) {
-        super::policies::check_params(api, &route, &params)?;
-    }
-    Ok(NewAction {
-        id: 0,
-        phase: Phase::Held,
-        execution_id: api.clock.id(),
-        incident: None,
-        policy: None,
-        event_id: None,
-        origin: "api",
-        simulated: false,
-        kind,
-        target,
-        target_kind: None,
-        namespace,
-        labels: "{}".to_owned(),
-        params: params.to_string(),
-        priority: priority.number(),
-        max_attempts: api.limits.max_attempts,
-        queued,
-        expires_at: None,
-        details,
-    })
-}
-
-/// Renders what became of a change, and tells the workers what it made ready.
-fn changed(api: &Api, text: &str, done: Cancelled) -> Result<(Phase, Phase), Problem> {
-    match done {
-        Cancelled::Missing => Err(absent("action", text)),
-        Cancelled::Refused(phase) => {
-            Err(Problem::bad(format!("Action {text} can't be changed: it is {}", phase.word())))
-        }
-        Cancelled::Done { before, after, ready } => {
-            api.queue.announce(&ready);
-            Ok((before, after))
-        }
-    }
-}
-
-/// Cancels an action that has not ended.
-#[utoipa::path(put, path = "/api/v1/actions/{action_id}/cancel", tag = "actions", security(("token" = ["operate"])), params(("action_id" = i64, Path)),
-    responses((status = 200, description = "Cancelled", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn cancel(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(text): Path<String>,
-    headers: HeaderMap,
-    sent: Body,
-) -> Result<Json<Value>, Problem> {
-    let id = id(&text, "action")?;
-    let value = body(&api, &headers, sent, false).await?;
-    let mut fields =
-        Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
-    let reason = fields.text("reason", 0..=500, false).unwrap_or_default();
-    if !fields.faults.is_empty() {
-        return Err(Problem::invalid(fields.faults));
-    }
-    let done = api.store.cancel_action(id, &reason, &principal.actor(), api.clock.now()).await?;
-    let (before, _) = changed(&api, &text, done)?;
-    api.running.revoke(id);
-    Ok(Json(json!({
-        "ok": true, "action_id": id, "message": "Action cancelled successfully", "previous_status": before.wire(),
-    })))
-}
-
-/// Queues a held action.
-#[utoipa::path(post, path = "/api/v1/actions/{action_id}/queue", tag = "actions", security(("token" = ["operate"])), params(("action_id" = i64, Path)),
-    responses((status = 200, description = "Queued", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn queue(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(text): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    let id = id(&text, "action")?;
-    let done = api.store.queue_action(id, &principal.actor(), api.clock.now()).await?;
-    let (_, after) = changed(&api, &text, done)?;
-    api.metrics.queue_operation("enqueue");
-    Ok(Json(json!({"ok": true, "action_id": id, "message": "Action queued", "state": after})))
-}
-
-/// Says what came of an action whose outcome is unknown.
-#[utoipa::path(post, path = "/api/v1/actions/{action_id}/resolve", tag = "actions", security(("token" = ["operate"])), params(("action_id" = i64, Path)), request_body = Value,
-    responses((status = 200, description = "Resolved", body = Value), (status = 404, description = "There is none", body = problem::Body), (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
-async fn resolve(
-    State(api): State<Api>,
-    principal: Principal,
-    Path(text): Path<String>,
-    headers: HeaderMap,
-    sent: Body,
-) -> Result<Json<Value>, Problem> {
-    let id = id(&text, "action")?;
-    let value = body(&api, &headers, sent, true).await?;
-    let mut fields =
-        Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
-    let note = fields.text("note", 0..=1000, false).unwrap_or_default();
-    let step = match fields.text("outcome", 1..=32, true).as_deref() {
-        Some("completed") => Some(Step::ResolveDone),
-        Some("failed") => Some(Step::ResolveFailed),
-        Some("retry") => Some(Step::ResolveRetry),
-        Some(_) => {
-            fields.fault("value_error", "outcome", "Value error, outcome is one of completed, failed, retry");
-            None
-        }
-        None => None,
-    };
-    let (Some(step), true) = (step, fields.faults.is_empty()) else {
-        return Err(Problem::invalid(fields.faults));
-    };
-    let done = api.store.resolve_action(id, step, &note, &principal.actor(), api.clock.now()).await?;
-    let (_, after) = changed(&api, &text, done)?;
-    Ok(Json(
-        json!({"ok": true, "action_id": id, "message": "Action resolved", "state": after, "status": after.wire()}),
-    ))
+    Ok(Json(Attempts { action_id: id, attempts: api.store.attempts(id).await? }))
 }

@@ -16,7 +16,10 @@ use super::describe::aliased;
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(aliased(routes!(health), &["/health/live", "/api/v1/health"]))
+        .routes(aliased(
+            routes!(health),
+            &["/health/live", "/api/v1/health", "/ui/health", "/api/v1/ui/health"],
+        ))
         .routes(routes!(ready))
         .routes(routes!(metrics))
 }
@@ -106,6 +109,9 @@ async fn ready(State(api): State<Api>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "service", security(("token" = ["read"])),
     responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain; version=0.0.4; charset=utf-8")))]
 async fn metrics(State(api): State<Api>) -> Response {
+    if !api.settings.now().metrics_enabled {
+        return super::problem::not_found().await.into_response();
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], api.metrics.encode())
         .into_response()
 }

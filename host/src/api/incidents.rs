@@ -9,12 +9,16 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
-use super::actions::{Params, absent, id};
+use super::lax;
+use super::params::{Params, absent, id};
 use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::domain::incident::State as IncidentState;
+use crate::domain::policy::Severity;
 use crate::domain::{Phase, WireStatus};
-use crate::store::{AttemptRow, AuditFact, Chain, DecisionFact, EventFact, IncidentRow};
+use crate::store::{
+    AttemptRow, AuditFact, Chain, DecisionFact, EventFact, IncidentFilter, IncidentRow, Place,
+};
 
 pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
@@ -97,39 +101,67 @@ struct Listed {
     ok: bool,
     /// How many follow.
     count: usize,
+    /// How many there are on all pages.
+    total: i64,
+    /// This page's number, from 1.
+    page: i64,
+    /// Most incidents of a page.
+    page_size: i64,
+    /// Names the next page; null: this is the last one.
+    next_cursor: Option<String>,
     /// Them.
     incidents: Vec<Incident>,
 }
 
-/// Lists incidents, newest first.
+/// Lists incidents, newest first. Filters combine; a page that lies past the end is empty.
 #[utoipa::path(get, path = "/api/v1/incidents", tag = "incidents", security(("token" = ["read"])),
-    params(("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "How many; 50"),
-        ("state" = Option<String>, Query, description = "open, healed, expired or handed_over"),
+    params(("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "Incidents of a page; 50"),
+        ("page" = Option<i64>, Query, minimum = 1, description = "Which page; 1"),
+        ("cursor" = Option<String>, Query, description = "Instead of a page: `next_cursor` of the answer before, with the same filters"),
+        ("severity" = Option<String>, Query, description = "info, warning or critical"),
+        ("state" = Option<String>, Query, description = "open, healed, expired or handed_over; another is 400"),
         ("target" = Option<String>, Query, description = "Exactly this target"),
         ("policy" = Option<String>, Query, description = "Exactly this policy"),
-        ("simulated" = Option<bool>, Query, description = "Those of simulated targets instead of real ones")),
-    responses((status = 200, description = "The newest of them", body = Listed),
+        ("simulated" = Option<lax::Flag>, Query, description = "Those of simulated targets instead of real ones")),
+    responses((status = 200, description = "The page", body = Listed),
         (status = 422, description = "A parameter can't be used", body = problem::Body)))]
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<Listed>, Problem> {
     let mut params = Params::new(query);
-    let limit = params.int("limit", 1..=500, 50);
-    let text = |name| params.text(name).unwrap_or("").to_owned();
-    let (state, target, policy) = (text("state"), text("target"), text("policy"));
-    if !state.is_empty() && IncidentState::from_word(&state).is_none() {
+    let paging = params.paging("incidents");
+    let filter = IncidentFilter {
+        state: params.word("state"),
+        target: params.word("target"),
+        policy: params.word("policy"),
+        severity: params.word("severity"),
+        simulated: flag(&params, "simulated")?,
+    };
+
+    if !filter.state.is_empty() && IncidentState::from_word(&filter.state).is_none() {
         return Err(Problem::bad("Invalid state. Must be one of: open, healed, expired, handed_over"));
     }
-    let simulated = flag(&params, "simulated")?;
+    if !filter.severity.is_empty() && Severity::from_word(&filter.severity).is_none() {
+        params.fault("value_error", "severity", "Value error, severity is one of info, warning, critical");
+    }
     params.done()?;
-    let rows = api.store.incidents((&state, &target, &policy), simulated, limit).await?;
+    let (mut rows, total) = api.store.incidents(&filter, paging.part()).await?;
+    let next_cursor = paging.cut(&mut rows, |row| Place { at: row.opened_at, id: row.id });
     let incidents: Vec<Incident> = rows.iter().map(detail).collect();
-    Ok(Json(Listed { ok: true, count: incidents.len(), incidents }))
+    Ok(Json(Listed {
+        ok: true,
+        count: incidents.len(),
+        total,
+        page: paging.page,
+        page_size: paging.limit,
+        next_cursor,
+        incidents,
+    }))
 }
 
-/// A parameter that is true or false; absent and empty are false.
+/// A parameter that is true or false; absent is false.
 fn flag(params: &Params, name: &str) -> Result<bool, Problem> {
-    let text = params.text(name).unwrap_or("").trim().to_ascii_lowercase();
+    let text = params.text(name).unwrap_or("false").trim().to_ascii_lowercase();
     match text.as_str() {
-        "" | "false" | "no" | "off" | "0" => Ok(false),
+        "false" | "no" | "off" | "0" => Ok(false),
         "true" | "yes" | "on" | "1" => Ok(true),
         _ => {
             let msg = "Input should be a valid boolean, unable to interpret input";

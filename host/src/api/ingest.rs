@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,6 +19,7 @@ use utoipa_axum::routes;
 use super::describe::aliased;
 use super::door::Principal;
 use super::input::{self, Fields, Media};
+use super::params::key;
 use super::problem::{self, Invalid, Problem};
 use super::{Api, Limits};
 use crate::domain::Timestamp;
@@ -28,9 +28,7 @@ use crate::pipeline::answer::Answer;
 use crate::pipeline::ingest::{Key, Request};
 
 /// A reading from further ahead than this carries the receive time instead.
-const AHEAD: std::time::Duration = std::time::Duration::from_mins(1);
-/// Longest idempotency key.
-const KEY_LENGTH: usize = 255;
+pub(super) const AHEAD: std::time::Duration = std::time::Duration::from_mins(1);
 /// Members of a metric that are read.
 const MEMBERS: [&str; 5] = ["name", "value", "tags", "labels", "timestamp"];
 /// Warnings listed in one answer.
@@ -129,7 +127,7 @@ async fn read(api: &Api, principal: &Principal, headers: &HeaderMap, body: Body)
     let compressed = headers.contains_key(header::CONTENT_ENCODING);
     let limit = if compressed { api.limits.ingest_decoded } else { api.limits.ingest_body };
     let bytes = input::collect(body, limit, api.limits.body_timeout).await?;
-    let key = key(principal, headers, &bytes)?;
+    let key = key("ingest", principal, headers, &bytes)?;
     let request = requested(&bytes, matches!(media, Media::Lines), key, (api, api.clock.now()))?;
     touched(principal, &request.events)?;
     Ok(request)
@@ -152,25 +150,8 @@ pub(super) fn requested(
 }
 
 /// Whether the sender may touch what all of the events are about.
-fn touched(principal: &Principal, events: &[Event]) -> Result<(), Problem> {
+pub(super) fn touched(principal: &Principal, events: &[Event]) -> Result<(), Problem> {
     events.iter().try_for_each(|event| principal.touch_event(event.series.target.as_ref()))
-}
-
-fn key(principal: &Principal, headers: &HeaderMap, body: &[u8]) -> Result<Option<Key>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| (1..=KEY_LENGTH).contains(&text.len()));
-    let Some(text) = text else {
-        let loc = vec![json!("header"), json!("Idempotency-Key")];
-        let msg = format!("Value error, an idempotency key has 1 to {KEY_LENGTH} visible characters");
-        return Err(Problem::invalid(vec![Invalid::new("value_error", loc, msg, Value::Null)]));
-    };
-    let hash = Sha256::digest(body);
-    let body_hash = hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    Ok(Some(Key { scope: format!("{}/ingest", principal.key()), key: text.to_owned(), body_hash }))
 }
 
 fn listed(value: Value) -> (Vec<Value>, bool) {

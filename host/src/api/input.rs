@@ -147,7 +147,8 @@ pub(super) fn too_deep(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-fn holds_nul(value: &Value) -> bool {
+/// Whether a text in it holds NUL.
+pub(super) fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(holds_nul),
@@ -278,6 +279,44 @@ impl<'a> Fields<'a> {
             self.fault("finite_number", member, "Input should be a finite number");
             None
         }
+    }
+
+    /// An integer in `range`, or a text, a bool or a whole number that is one.
+    pub(super) fn int(&mut self, member: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and in range by the check before it")]
+        let whole = |number: f64| (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64);
+        let number = match self.get(member)? {
+            Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
+            Value::Bool(yes) => Some(i64::from(*yes)),
+            Value::String(text) => {
+                let number = text.trim().parse::<i64>().ok();
+                if number.is_none() {
+                    let msg = "Input should be a valid integer, unable to parse string as an integer";
+                    self.fault("int_parsing", member, msg);
+                    return None;
+                }
+                number
+            }
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        let Some(number) = number else {
+            self.fault("int_type", member, "Input should be a valid integer");
+            return None;
+        };
+        if number < *range.start() {
+            let least = range.start();
+            self.fault(
+                "greater_than_equal",
+                member,
+                format!("Input should be greater than or equal to {least}"),
+            );
+            self.last_ctx(json!({"ge": least}));
+        } else if number > *range.end() {
+            let most = range.end();
+            self.fault("less_than_equal", member, format!("Input should be less than or equal to {most}"));
+            self.last_ctx(json!({"le": most}));
+        }
+        range.contains(&number).then_some(number)
     }
 
     /// A bool, or a word or number for one.

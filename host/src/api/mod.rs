@@ -2,17 +2,30 @@
 //! parses at the door, asks the pipeline or the store, and renders.
 
 mod actions;
+mod agents;
+mod audit;
+mod dashboard;
 pub mod describe;
 mod docs;
 mod door;
+mod etag;
 mod evaluate;
+mod gitops;
 mod health;
 mod incidents;
 mod ingest;
 mod input;
+mod journal;
+mod lax;
+mod params;
 mod plugins;
 pub mod policies;
 pub mod problem;
+mod query;
+mod queue;
+mod remediate;
+mod remediator;
+mod settings;
 mod simulator;
 mod tester;
 mod tokens;
@@ -21,20 +34,27 @@ use std::sync::{Arc, RwLock};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Uri;
 use axum::middleware;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
+use crate::config::{About, Environment};
 use crate::engine::PolicySet;
 use crate::metrics::Metrics;
 use crate::pipeline::ingest::Ingest;
+use crate::pipeline::loops::Loops;
+use crate::pipeline::remediate::Remediation;
+use crate::pipeline::settings::Live;
+use crate::pipeline::tenure::Tenures;
 use crate::pipeline::worker::Running;
 use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::Store;
 
+pub use agents::Warned;
 pub use describe::Permissions;
 pub use door::{Door, Peer, Principal, SharedRate, Tokens};
 pub use problem::Problem;
@@ -72,6 +92,24 @@ pub struct Parts {
     pub simulator: Simulator,
     /// The policies in force.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
+    /// The settings in force.
+    pub settings: Live,
+    /// The background loops.
+    pub loops: Loops,
+    /// Where policy files are.
+    pub sources: Arc<policies::files::Sources>,
+    /// What this installation calls itself.
+    pub about: About,
+    /// Where Prometheus scrapes.
+    pub metrics_path: String,
+    /// Under which name this process acts.
+    pub tenures: Arc<Tenures>,
+    /// How remediators take part.
+    pub remediation: Remediation,
+    /// Hosts whose agents were found to report constants.
+    pub warned: Warned,
+    /// This machine's name.
+    pub node: Arc<str>,
     /// What requests may carry, and from whom.
     pub limits: Limits,
     /// Who is let in, and how often.
@@ -109,18 +147,16 @@ pub struct Limits {
     pub hosts: Vec<String>,
     /// Values of `Origin` that may write.
     pub origins: Vec<String>,
-    /// Attempts of a new action.
-    pub max_attempts: i64,
 }
 
 /// The environment that the settings name.
-fn environment(_api: &Api) -> String {
-    "development".to_owned()
+fn environment(api: &Api) -> String {
+    api.settings.now().environment.word().to_owned()
 }
 
 /// Whether what makes up events is switched off here.
 fn production(api: &Api) -> bool {
-    environment(api) == "production"
+    api.settings.now().environment == Environment::Production
 }
 
 /// All routes as they are described, before anything is served.
@@ -128,9 +164,18 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(OpenApi::default())
         .merge(ingest::router())
         .merge(policies::router())
+        .merge(agents::router())
+        .merge(gitops::router())
+        .merge(query::router())
         .merge(actions::router())
+        .merge(remediator::router())
+        .merge(remediate::router())
+        .merge(audit::router())
+        .merge(dashboard::router())
         .merge(incidents::router())
         .merge(plugins::router())
+        .merge(queue::router())
+        .merge(settings::router())
         .merge(evaluate::router())
         .merge(simulator::router())
         .merge(tester::router())
@@ -148,16 +193,41 @@ pub fn document() -> OpenApi {
 /// What is served, and what its handlers work with.
 pub fn router(mut parts: Parts) -> (Router, Api) {
     let (routes, described) = routes().split_for_parts();
-    let document = describe::complete(described);
+    let mut document = describe::complete(described);
+    document.info.title.clone_from(&parts.about.title);
+    document.info.description = Some(parts.about.description.clone());
+    document.info.version.clone_from(&parts.about.version);
     parts.permissions = Arc::new(Permissions::of(&document));
     parts.document = docs::text(&document);
     let api = Api(Arc::new(parts));
-    let body = DefaultBodyLimit::max(api.limits.ingest_body);
-    let router = routes
+    let (body, path) = (DefaultBodyLimit::max(api.limits.ingest_body), api.metrics_path.clone());
+    let served = routes
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(body)
         .layer(middleware::from_fn_with_state(api.clone(), door::guard))
         .with_state(api.clone());
-    (router, api)
+    (with_metrics_at(&path, served), api)
+}
+
+/// The metrics' path in the description; the configuration may give it another name.
+const METRICS: &str = "/metrics";
+
+/// The same routes with the metrics under `path`.
+fn with_metrics_at(path: &str, routes: Router) -> Router {
+    if path == METRICS {
+        return routes;
+    }
+    let path = path.to_owned();
+    let renamed = tower::util::MapRequest::new(routes, move |mut request: Request| {
+        let to = match request.uri().path() {
+            asked if asked == path => METRICS,
+            // What was renamed is not there any more.
+            METRICS => "/metrics/renamed",
+            _ => return request,
+        };
+        *request.uri_mut() = Uri::from_static(to);
+        request
+    });
+    Router::new().fallback_service(renamed)
 }

@@ -180,7 +180,7 @@ fn allowed(api: &Api) -> Result<(), Problem> {
 #[expect(dead_code, reason = "it describes what is read by hand")]
 enum Number {
     /// Itself.
-    Number(f64),
+    Plain(f64),
     /// In digits.
     Text(String),
     /// 1 or 0.
@@ -350,9 +350,14 @@ fn mode(fields: &mut Fields<'_>) -> Option<Mode> {
 
 /// A share in percent, under either of its names; the first that is given counts.
 fn percent(fields: &mut Fields<'_>, names: [&'static str; 2]) -> Option<f64> {
-    let name = names.into_iter().find(|name| fields.get(name).is_some())?;
-    let number = fields.number(name)?;
-    within(fields, name, number, 0.0..=100.0)
+    // Both are looked at: a fault of the one that does not count is a fault all the same.
+    let mut share = |name: &'static str| {
+        fields.get(name)?;
+        let number = fields.number(name)?;
+        within(fields, name, number, 0.0..=100.0)
+    };
+    let [first, second] = names.map(&mut share);
+    first.or(second)
 }
 
 fn within(fields: &mut Fields<'_>, name: &str, number: f64, range: RangeInclusive<f64>) -> Option<f64> {

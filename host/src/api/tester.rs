@@ -104,7 +104,7 @@ struct Preview {
     /// The policy's name.
     policy_id: String,
     /// The policy.
-    policy_info: Value,
+    policy_info: policies::PolicyInfo,
     /// Its condition, taken apart.
     condition_analysis: Analysis,
     /// The values of metrics that a test would send.
@@ -187,7 +187,8 @@ impl Trial {
         (status = 404, description = "There is no such policy", body = problem::Body)))]
 async fn preview(State(api): State<Api>, Path(name): Path<String>) -> Result<Json<Preview>, Problem> {
     let policy = policies::find(&api, &name).await?;
-    let (policy_info, condition_analysis) = (policies::info(&policy, &[]), analysis(&policy.condition));
+    let (policy_info, condition_analysis) =
+        (policies::PolicyInfo::new(&api, &policy, &[]), analysis(&policy.condition));
     let trial = Trial::new(policy).await?;
     Ok(Json(Preview {
         policy_id: name,

@@ -6,6 +6,9 @@
 mod access;
 mod problem;
 mod read;
+mod run;
+mod seed;
+mod settings;
 mod show;
 mod sources;
 mod values;
@@ -17,6 +20,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use problem::{Problem, Problems};
+pub use run::{About, Run};
+pub use settings::{Environment, RateLimit, Settings, lay, whole};
 pub use sources::{DEFAULTS, Inputs, environment};
 pub use values::{MASK, Secret, SecretUrl, is_secret_name, mask_urls};
 
@@ -33,6 +38,8 @@ pub struct Config {
     pub queue: Queue,
     /// `[retry]`.
     pub retry: Retry,
+    /// `[remediation]`.
+    pub remediation: Remediation,
     /// `[policies]`.
     pub policies: Policies,
     /// `[auth]`.
@@ -45,8 +52,12 @@ pub struct Config {
     pub retention: Retention,
     /// `[plugins]`, `[connections.NAME]` and `[[routes]]`.
     pub plugins: crate::plugin::Settings,
+    /// The defaults of what may be changed while running.
+    pub run: Run,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    /// What the operator should know and the start does not depend on.
+    pub notes: Vec<String>,
 }
 
 /// `[server]`: how clients reach us.
@@ -171,7 +182,7 @@ pub struct Retry {
 }
 
 /// How the delay between attempts grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Backoff {
     /// 1 2 4 8 …
@@ -183,11 +194,38 @@ pub enum Backoff {
     Constant,
 }
 
+/// `[remediation]`: who carries out what no plugin serves.
+#[derive(Clone, Debug)]
+pub struct Remediation {
+    /// Whether actions are pushed.
+    pub push: bool,
+    /// Where to.
+    pub url: String,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+    /// Whether others may push to us.
+    pub accept: bool,
+    /// Kinds of action that may be repeated when their outcome is unknown.
+    pub idempotent: Vec<String>,
+    /// Whether tasks are told in the Go remediator's vocabulary.
+    pub translate: bool,
+    /// Time for one try of a remediator, as it is told.
+    pub task_timeout: Duration,
+    /// Tries of a remediator, as it is told.
+    pub task_retries: u32,
+    /// Time a remediator's lease holds beyond its tries.
+    pub lease_margin: Duration,
+}
+
 /// `[policies]`: where they come from and when they are looked at.
 #[derive(Clone, Debug)]
 pub struct Policies {
     /// Files and directories.
     pub paths: Vec<PathBuf>,
+    /// Directories that relative paths are looked for in, before the working directory.
+    pub bases: Vec<PathBuf>,
+    /// The file at `CONFIG_PATH`, which may hold policies.
+    pub config_path: Option<PathBuf>,
     /// Time between scheduled evaluations.
     pub tick: Duration,
     /// Age at which a sample is no data.
@@ -234,6 +272,10 @@ pub struct Rate {
     pub actions_requests: u32,
     /// Length of the window.
     pub period: Duration,
+    /// Length of the window of ingest.
+    pub ingest_period: Duration,
+    /// Length of the window of actions.
+    pub actions_period: Duration,
     /// Per second and class of routes, with a token.
     pub token_requests: u32,
     /// At once, with a token.
@@ -263,7 +305,7 @@ pub enum LogFormat {
 }
 
 /// The severity of a log line; names in any case are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogLevel {
     /// Several lines per event.

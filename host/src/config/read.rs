@@ -9,10 +9,12 @@ use serde::{Deserialize, Deserializer};
 
 use super::access;
 use super::problem::{Problem, Problems, unknown_keys};
+use super::run::seconds;
 use super::sources::{DEFAULTS, Inputs, OPEN, Sources};
 use super::values::{Flag, List, SecretUrl, Size, Span};
 use super::{
-    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Rate, Redis, Retention, Retry,
+    Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Rate, Redis, Remediation,
+    Retention, Retry,
 };
 
 pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
@@ -28,6 +30,7 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
         redis: redis(&mut reader),
         queue: queue(&mut reader),
         retry: retry(&mut reader),
+        remediation: remediation(&mut reader),
         policies: policies(&mut reader),
         limits: limits(&mut reader),
         log: Log { format: reader.get("log.format"), level: reader.get("log.level") },
@@ -36,6 +39,8 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
             size: reader.get::<Size>("retention.size").0,
         },
         plugins: plugins(&mut reader),
+        run: super::run::run(&mut reader),
+        notes: reader.sources.notes.clone(),
         file: reader.sources.file.clone(),
     };
     if reader.problems.is_empty() { Ok((config, reader.sources)) } else { Err(Problems(reader.problems)) }
@@ -43,7 +48,7 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
 
 pub(super) struct Reader {
     sources: Sources,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Reader {
@@ -178,10 +183,32 @@ fn retry(reader: &mut Reader) -> Retry {
     retry
 }
 
+fn remediation(reader: &mut Reader) -> Remediation {
+    let remediation = Remediation {
+        push: reader.get("remediation.push"),
+        url: reader.get("remediation.url"),
+        timeout: reader.positive("remediation.timeout"),
+        accept: reader.get("remediation.accept"),
+        idempotent: reader.list("remediation.idempotent"),
+        translate: reader.get("remediation.translate"),
+        task_timeout: reader.positive("remediation.task_timeout"),
+        task_retries: u32::try_from(reader.some("remediation.task_retries")).unwrap_or(u32::MAX),
+        lease_margin: reader.get::<Span>("remediation.lease_margin").0,
+    };
+    let http = ["http://", "https://"].iter().any(|scheme| remediation.url.starts_with(scheme));
+    reader.require(http || !remediation.push, "remediation.url", "is no http:// or https:// address");
+    remediation
+}
+
 fn policies(reader: &mut Reader) -> Policies {
     let paths = reader.list("policies.paths");
+    let named = [reader.sources.file.clone(), reader.sources.config_path.clone()];
+    let bases =
+        named.into_iter().flatten().filter_map(|file| file.parent().map(std::path::Path::to_path_buf));
     Policies {
         paths: paths.into_iter().map(PathBuf::from).collect(),
+        bases: bases.collect(),
+        config_path: reader.sources.config_path.clone(),
         tick: reader.positive("policies.tick"),
         lookback: reader.positive("policies.lookback"),
     }
@@ -212,7 +239,9 @@ fn rate(reader: &mut Reader) -> Rate {
         token_requests: count("limits.rate.token_requests"),
         token_burst: count("limits.rate.token_burst"),
         enabled: reader.get::<Flag>("limits.rate.enabled").0,
-        period: reader.positive("limits.rate.period"),
+        period: seconds(reader, "limits.rate.period", 1..=3600),
+        ingest_period: seconds(reader, "limits.rate.ingest_period", 1..=3600),
+        actions_period: seconds(reader, "limits.rate.actions_period", 1..=3600),
     }
 }
 

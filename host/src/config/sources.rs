@@ -8,6 +8,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::problem::Problem;
+use super::seed;
 
 /// The embedded defaults, which are also the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -29,6 +30,8 @@ pub struct Inputs {
     pub file: Option<PathBuf>,
     /// Files of which the first that exists is read when `file` is not given.
     pub candidates: Vec<PathBuf>,
+    /// A file of variables that is read if it is there, is ours and nobody else may write it.
+    pub dotenv: Option<PathBuf>,
     /// The environment.
     pub env: BTreeMap<String, String>,
     /// Settings of the command line by key, `server.listen`.
@@ -44,7 +47,7 @@ impl Inputs {
         // Of the environment only what is text: the rest cannot be meant for us.
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         let env = names.filter_map(|name| std::env::var(&name).ok().map(|value| (name, value))).collect();
-        Self { file, candidates, env, flags }
+        Self { file, candidates, dotenv: Some(PathBuf::from(".env")), env, flags }
     }
 
     fn file(&self) -> Option<&Path> {
@@ -58,6 +61,10 @@ impl Inputs {
 pub(super) struct Sources {
     pub merged: Figment,
     pub file: Option<PathBuf>,
+    /// The file at `CONFIG_PATH`, if there is one.
+    pub config_path: Option<PathBuf>,
+    /// What the operator should know.
+    pub notes: Vec<String>,
 }
 
 impl Sources {
@@ -66,6 +73,13 @@ impl Sources {
         let defaults =
             toml::from_str(DEFAULTS).map_err(|error| Problem::file("the defaults", &error.to_string()))?;
         let mut merged = Figment::new().merge(Layer { name: "default".into(), dict: defaults });
+        let mut notes = Vec::new();
+        let dotenv = seed::dotenv(inputs.dotenv.as_deref(), &mut notes);
+        let config_path = seed::config_path(&inputs.env, &dotenv);
+        if let Some(path) = &config_path {
+            let variables = seed::yaml(path, &mut notes)?;
+            merged = seed::layers(merged, &variables, &format!("{}: ", path.display()));
+        }
         let file = inputs.file().map(Path::to_path_buf);
         if let Some(path) = &file {
             let name = path.display().to_string();
@@ -74,18 +88,15 @@ impl Sources {
                 toml::from_str(&text).map_err(|error| Problem::file(&name, error.to_string().trim_end()))?;
             merged = merged.merge(Layer { name, dict });
         }
-        for (name, value) in &inputs.env {
-            // One underscore more than a word: VIGIL_TOKEN and its like belong to the command line's client.
-            let Some(key) = name.strip_prefix("VIGIL_").filter(|key| key.contains("__")) else { continue };
-            let key = key.to_lowercase().replace("__", ".");
-            let Ok(value) = value.parse::<Value>();
-            merged = merged.merge(Layer { name: name.clone(), dict: nest(&key, value) });
+        for (variables, from) in [(&dotenv, ".env: "), (&inputs.env, "")] {
+            merged = seed::layers(merged, variables, from);
+            merged = own(merged, variables, from);
         }
         for (key, text) in &inputs.flags {
             let dict = nest(key, Value::from(text.as_str()));
             merged = merged.merge(Layer { name: "the command line".into(), dict });
         }
-        Ok(Self { merged, file })
+        Ok(Self { merged, file, config_path, notes })
     }
 
     /// The name of the layer a value came from.
@@ -126,9 +137,22 @@ pub(super) fn documentation(key: &str) -> Option<String> {
     None
 }
 
-struct Layer {
-    name: String,
-    dict: Dict,
+/// Our own variables, `VIGIL_SECTION__KEY`.
+fn own(mut merged: Figment, variables: &BTreeMap<String, String>, from: &str) -> Figment {
+    for (name, value) in variables {
+        // One underscore more than a word: VIGIL_TOKEN and its like belong to the command line's client.
+        let Some(key) = name.strip_prefix("VIGIL_").filter(|key| key.contains("__")) else { continue };
+        let key = key.to_lowercase().replace("__", ".");
+        let Ok(value) = value.parse::<Value>();
+        merged = merged.merge(Layer { name: format!("{from}{name}"), dict: nest(&key, value) });
+    }
+    merged
+}
+
+/// One source of values.
+pub(super) struct Layer {
+    pub(super) name: String,
+    pub(super) dict: Dict,
 }
 
 impl Provider for Layer {
@@ -141,7 +165,7 @@ impl Provider for Layer {
     }
 }
 
-fn nest(key: &str, value: Value) -> Dict {
+pub(super) fn nest(key: &str, value: Value) -> Dict {
     match figment::util::nest(key, value) {
         Value::Dict(_, dict) => dict,
         Value::String(..)

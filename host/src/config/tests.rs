@@ -9,7 +9,10 @@ fn inputs(file: &str, env: &[(&str, &str)]) -> (Inputs, tempfile::TempDir) {
     std::fs::write(&path, file).unwrap();
     let home = [("HOME".to_owned(), "/home/me".to_owned())];
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).chain(home).collect();
-    (Inputs { file: Some(path), candidates: Vec::new(), env, flags: BTreeMap::new() }, directory)
+    (
+        Inputs { file: Some(path), candidates: Vec::new(), dotenv: None, env, flags: BTreeMap::new() },
+        directory,
+    )
 }
 
 fn load(file: &str, env: &[(&str, &str)]) -> Config {
@@ -153,4 +156,73 @@ fn a_problem_inside_a_section_of_the_plugins_names_its_place() {
     let (inputs, _directory) = inputs(file, &[]);
     let said = Config::load(&inputs).unwrap_err().to_string();
     assert!(said.contains("connections.docker.credentials"), "{said}");
+}
+
+#[test]
+fn the_seeds_names_are_other_names_of_our_keys() {
+    let config = load(
+        "",
+        &[
+            ("DATABASE_URL", "postgresql+asyncpg://u:p@h/n"),
+            ("REDIS_URL", "redis://h:1/0"),
+            ("COLLECTOR_PORT", "8123"),
+            ("CORS_ORIGINS", "http://a.example, http://b.example"),
+            ("POLICY_RUNNER_INTERVAL", "2.5"),
+            ("LOG_LEVEL", "CRITICAL"),
+        ],
+    );
+    assert_eq!(config.database.place, DatabasePlace::Postgres(SecretUrl::new("postgresql://u:p@h/n")));
+    assert_eq!(config.redis.url, Some(SecretUrl::new("redis://h:1/0")));
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8123");
+    assert_eq!(config.server.allowed_origins, ["http://a.example", "http://b.example"]);
+    assert_eq!(config.policies.tick, Duration::from_millis(2500));
+    assert_eq!(config.log.level, LogLevel::Critical);
+    for (url, file) in [
+        ("sqlite:///./vigil.db", "./vigil.db"),
+        ("sqlite+aiosqlite:////data/vigil.db", "/data/vigil.db"),
+        ("sqlite:data/vigil.db", "data/vigil.db"),
+    ] {
+        assert_eq!(
+            load("", &[("DATABASE_URL", url)]).database.place,
+            DatabasePlace::Sqlite(file.into()),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn urls_are_built_from_parts_where_none_is_set() {
+    let parts = [
+        ("DB_HOST", "db"),
+        ("DB_PORT", "tcp://10.0.0.1:5433"),
+        ("DB_USER", "me"),
+        ("DB_PASSWORD", "p@ss/word"),
+        ("DB_NAME", "v"),
+        ("REDIS_HOST", "cache"),
+        ("REDIS_PORT", "tcp://10.0.0.1:6380"),
+    ];
+    let built = load("", &parts);
+    let url = SecretUrl::new("postgresql://me:p%40ss%2Fword@db:5433/v");
+    assert_eq!(built.database.place, DatabasePlace::Postgres(url));
+    assert_eq!(built.redis.url, Some(SecretUrl::new("redis://cache:6380/0")));
+    let whole = load(
+        "[redis]\nurl = \"redis://own\"\n",
+        &[parts.as_slice(), &[("DATABASE_URL", "sqlite:x.db")]].concat(),
+    );
+    assert_eq!(whole.database.place, DatabasePlace::Sqlite("x.db".into()));
+    assert_eq!(whole.redis.url, Some(SecretUrl::new("redis://own")));
+}
+
+#[test]
+fn our_names_go_before_the_seeds() {
+    let config =
+        load("[log]\nlevel = \"error\"\n", &[("LOG_LEVEL", "debug"), ("VIGIL_LOG__LEVEL", "warning")]);
+    assert_eq!(config.log.level, LogLevel::Warning);
+    let seed = load("[log]\nlevel = \"error\"\n", &[("LOG_LEVEL", "debug")]);
+    assert_eq!(seed.log.level, LogLevel::Debug, "and the seed's before the file");
+    let bad = problems("", &[("RETRY_MAX_ATTEMPTS", "many"), ("DEBUG", "perhaps"), ("COLLECTOR_PORT", "0")]);
+    let named: Vec<&str> = bad.iter().map(|problem| problem.from.as_str()).collect();
+    for name in ["RETRY_MAX_ATTEMPTS", "DEBUG", "COLLECTOR_PORT"] {
+        assert!(named.contains(&name), "{name} in {named:?}");
+    }
 }

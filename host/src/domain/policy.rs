@@ -167,6 +167,8 @@ pub struct Policy {
     pub version: i64,
     /// Disabled policies are kept and not evaluated.
     pub enabled: bool,
+    /// What its file said of `enabled` when it was last read.
+    pub declared: Option<bool>,
     /// Where it came from.
     pub source: Source,
     /// When it was made.

@@ -98,6 +98,14 @@ impl Findings {
         tally[truth as usize] += 1;
     }
 
+    /// How many evaluations there were.
+    #[must_use]
+    pub fn evaluations(&self) -> i64 {
+        let of =
+            |policy: &u32| self.tally[*policy as usize].iter().map(|count| i64::from(*count)).sum::<i64>();
+        self.evaluated.iter().map(of).sum()
+    }
+
     /// Empties it for the next batch and tells how often each policy was evaluated, by result: met, clear, no
     /// data, failed.
     pub fn clear(&mut self, mut each: impl FnMut(u32, [u32; 4])) {

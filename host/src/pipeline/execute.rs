@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::push;
 use super::tenure::Tenure;
 use super::worker::{Handle, Parts};
 use crate::config::Backoff;
 use crate::domain::Timestamp;
 use crate::domain::action::{Effects, Step};
 use crate::plugin::{
-    CallRecord, CallState, Ended, Guard, JournalEntry, Report, Request, Route, Target, Trigger,
+    CallRecord, CallState, Ended, Guard, JournalEntry, Remediator, Report, Request, Route, Target, Trigger,
 };
 use crate::store::{CallRow, Ending, Finished, Lease};
 
@@ -48,10 +49,22 @@ impl Retry {
     }
 }
 
+/// Who runs an attempt.
+#[derive(Clone, Debug)]
+pub enum Runner {
+    /// A plugin, as it was when the action was claimed.
+    Plugin(Route),
+    /// A remediator elsewhere.
+    Push(Remediator),
+}
+
 /// Runs one attempt and records its end.
-pub async fn attempt(parts: &Parts, lease: Lease, route: Route, handle: Handle, draining: &AtomicBool) {
+pub async fn attempt(parts: &Parts, lease: Lease, runner: Runner, handle: Handle, draining: &AtomicBool) {
     let tenure = parts.tenures.current();
-    let report = run(parts, &lease, &route, &handle, tenure).await;
+    let report = match &runner {
+        Runner::Plugin(route) => run(parts, &lease, route, &handle, tenure).await,
+        Runner::Push(remediator) => push::run(parts, &lease, remediator, &handle).await,
+    };
     if matches!(report.result, Ended::Fenced) && !handle.revoked.load(Ordering::Acquire) {
         // The lease is gone: whoever rescued the action decides, nothing of ours may be written.
         parts.metrics.stale_commit();
@@ -111,19 +124,22 @@ async fn record(parts: &Parts, lease: &Lease, finished: Finished) {
 }
 
 fn count(parts: &Parts, lease: &Lease, ending: &Ending) {
-    let status = match ending {
-        Ending::Succeeded { .. } => "completed",
-        Ending::Retry { .. } | Ending::GivenBack => "pending",
-        Ending::Dead { .. } | Ending::Uncertain { .. } => "failed",
-        Ending::Superseded => "cancelled",
+    let (status, task) = match ending {
+        Ending::Succeeded { .. } => (Some("completed"), Some("completed")),
+        Ending::Retry { .. } => (Some("pending"), Some("failed")),
+        Ending::Dead { .. } | Ending::Uncertain { .. } => (Some("failed"), Some("failed")),
+        Ending::GivenBack => (Some("pending"), None),
+        // Whoever ended it has counted it.
+        Ending::Superseded => (None, None),
     };
-    parts.metrics.action(&lease.task.target, &lease.task.kind, status);
-    match ending {
-        Ending::Succeeded { .. } => parts.metrics.worker_task("completed"),
-        Ending::Retry { .. } | Ending::Dead { .. } | Ending::Uncertain { .. } => {
-            parts.metrics.worker_task("failed");
-        }
-        Ending::GivenBack | Ending::Superseded => {}
+    if let Some(status) = status {
+        parts.metrics.action(&lease.task.target, &lease.task.kind, status);
+    }
+    if let Some(task) = task {
+        parts.metrics.worker_task(task);
+    }
+    if matches!(ending, Ending::Retry { .. } | Ending::GivenBack) {
+        parts.metrics.queue_operation("enqueue");
     }
     let how = ending;
     tracing::info!(action_id = lease.task.id, target = %lease.task.target, attempt = lease.attempt, ending = ?how,
@@ -218,7 +234,8 @@ fn ending(parts: &Parts, lease: &Lease, report: &Report, draining: bool) -> Endi
             return Ending::Dead { error: format!("{error} (attempt {} was the last)", lease.attempt) };
         }
         let n = u32::try_from(lease.attempt).unwrap_or(u32::MAX);
-        let delay = parts.retry.jittered(n).max(asked.unwrap_or_default().min(parts.retry.longest));
+        let retry = parts.settings.retry();
+        let delay = retry.jittered(n).max(asked.unwrap_or_default().min(retry.longest));
         Ending::Retry { error: error.clone(), delay }
     };
     match unclear(lease.dispatch.effects, report) {
@@ -308,7 +325,8 @@ fn result(ended: &Ended) -> Value {
     }
 }
 
-fn call_row(call: &CallRecord) -> CallRow {
+/// A call as it is kept.
+pub(super) fn call_row(call: &CallRecord) -> CallRow {
     CallRow {
         fence: 0,
         n: i64::from(call.n),

@@ -11,9 +11,10 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::known::Known;
 pub use super::writer::{Parts, Writer};
@@ -80,6 +81,14 @@ pub struct Ingest {
     send: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
     known: Arc<Known>,
+    look: Arc<Look>,
+}
+
+/// How the writer is told that the policies have changed, and tells that it works with them.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) asked: Notify,
+    pub(super) seen: watch::Sender<i64>,
 }
 
 impl std::fmt::Debug for Waiting {
@@ -93,13 +102,23 @@ impl Ingest {
     #[must_use]
     pub fn new() -> (Self, Arrivals) {
         let (send, receive) = mpsc::channel(REQUESTS);
-        (Self { send, room: Arc::new(Semaphore::new(EVENTS)), known: Arc::default() }, Arrivals(receive))
+        let look = Arc::new(Look { asked: Notify::new(), seen: watch::Sender::new(-1) });
+        let room = Arc::new(Semaphore::new(EVENTS));
+        (Self { send, room, known: Arc::default(), look: Arc::clone(&look) }, Arrivals(receive, look))
     }
 
     /// The series that have been sent before.
     #[must_use]
     pub fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// Waits until the writer works with the policies of revision `rev` or a later one, at most a second: then
+    /// it takes them up by itself, before its next event.
+    pub async fn policies_changed(&self, rev: i64) {
+        let mut seen = self.look.seen.subscribe();
+        self.look.asked.notify_one();
+        let _ = tokio::time::timeout(Duration::from_secs(1), seen.wait_for(|seen| *seen >= rev)).await;
     }
 
     /// Hands a request to the writer and waits until it is on disk.
@@ -117,7 +136,7 @@ impl Ingest {
 
 /// What the writer takes from.
 #[derive(Debug)]
-pub struct Arrivals(mpsc::Receiver<Waiting>);
+pub struct Arrivals(mpsc::Receiver<Waiting>, Arc<Look>);
 
 /// Events of one transaction, if so many have arrived.
 const BATCH: usize = 10_000;
@@ -158,6 +177,11 @@ impl Arrivals {
             events += next.request.events.len();
             batch.push(next);
         }
+    }
+
+    /// How it is told that the policies have changed.
+    pub(super) fn look(&self) -> Arc<Look> {
+        Arc::clone(&self.1)
     }
 
     /// Lets nobody in any more; what has arrived is still drained.

@@ -5,8 +5,13 @@
 pub mod answer;
 pub mod decide;
 pub mod execute;
+pub mod history;
 pub mod ingest;
 pub mod known;
+pub mod loops;
+mod push;
+pub mod remediate;
+pub mod settings;
 pub mod simulate;
 pub mod sweep;
 pub mod tenure;

@@ -135,14 +135,8 @@ impl Shape {
     fn event(&self, chance: &mut impl Rng) -> Value {
         let (name, top) = one_of(&KINDS, chance);
         let drawn = chance.random_range(0.0..1.0);
-        let severity = match self.mode {
-            Mode::Chaos if drawn < 1.0 / 3.0 => 0,
-            Mode::Chaos if drawn < 2.0 / 3.0 => 1,
-            Mode::Chaos => 2,
-            Mode::Steady | Mode::Burst | Mode::Ramp if drawn < 0.7 => 0,
-            Mode::Steady | Mode::Burst | Mode::Ramp if drawn < 0.9 => 1,
-            Mode::Steady | Mode::Burst | Mode::Ramp => 2,
-        };
+        let (warning, critical) = if self.mode == Mode::Chaos { (1.0 / 3.0, 2.0 / 3.0) } else { (0.7, 0.9) };
+        let severity = usize::from(drawn >= warning) + usize::from(drawn >= critical);
         let (low, high) = SEVERITIES[severity];
         let value = (chance.random_range(low..high) * top * 100.0).round() / 100.0;
         let service = one_of(&SERVICES, chance);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::Parts;
 use crate::clock::boottime_nanos;
-use crate::store::Limits;
+use crate::store::{Limits, Moved};
 
 /// How a sweeper times others.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,7 @@ async fn once(
     for id in parts.store.lost(&parts.tenures.current().boot_id, &parts.running.ids()).await? {
         parts.running.revoke(id);
     }
+    lapse(parts).await?;
     let ready = parts.store.sweep(now, pace.silence).await?;
     parts.queue.announce(&ready);
     let (incidents, depth) = parts.store.gauges().await?;
@@ -59,6 +60,21 @@ async fn once(
     parts.metrics.queue_length(depth);
     if let Some(up) = parts.queue.connected() {
         parts.metrics.redis_up(up);
+    }
+    Ok(())
+}
+
+/// Ends leases of remediators that have lapsed.
+async fn lapse(parts: &Parts) -> Result<(), crate::store::Error> {
+    let now = parts.clock.now();
+    if parts.store.any_lapsed(now).await? {
+        let lapsed = parts.store.lapse(now).await?;
+        tracing::warn!(
+            actions = lapsed.moved.len(),
+            "remediators did not report in time; their leases ended"
+        );
+        parts.metrics.moved(lapsed.moved.iter().map(Moved::words));
+        parts.queue.announce(&lapsed.ready);
     }
     Ok(())
 }
@@ -80,6 +96,8 @@ async fn rescue(
             *first = (hb, at);
         } else if at - first.1 >= silence {
             let rescued = parts.store.rescue(&owner, hb, parts.clock.now()).await?;
+            parts.metrics.moved(rescued.iter().map(Moved::words));
+            let rescued = rescued.len();
             tracing::warn!(lost_worker = %owner, rescued, "a process is gone; its actions were taken over");
             seen.remove(&owner);
         }

@@ -10,14 +10,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::execute::{self, Retry};
+use super::execute::{self, Runner};
+use super::push;
+use super::remediate::Remediation;
+use super::settings::Live;
 use super::tenure::Tenures;
 use crate::clock::Clock;
 use crate::domain::action::Effects;
 use crate::metrics::Metrics;
-use crate::plugin::{Plugins, Route, RouteError};
+use crate::plugin::{Plugins, RouteError};
 use crate::queue::Queue;
-use crate::store::{Dispatch, Lease, Planned, Store, Task};
+use crate::store::{Dispatch, Lease, Moved, Planned, Store, Task};
 
 /// What workers work with.
 #[derive(Clone)]
@@ -36,9 +39,11 @@ pub struct Parts {
     pub tenures: Arc<Tenures>,
     /// What is running here.
     pub running: Running,
-    /// When a failed attempt is followed by another.
-    pub retry: Retry,
-    /// Attempts at once.
+    /// When a failed attempt is followed by another, and how many run at once.
+    pub settings: Live,
+    /// Who carries out what no plugin serves.
+    pub remediation: Remediation,
+    /// Attempts at once where the settings say nothing.
     pub capacity: usize,
     /// Longest wait between two looks without a hint.
     pub patience: Duration,
@@ -93,26 +98,35 @@ impl Running {
 
 /// Claims and runs until `stop`, then lets what runs finish.
 pub async fn run(parts: Parts, stop: CancellationToken) {
-    let room = Arc::new(Semaphore::new(parts.capacity));
+    let mut room = Room { free: Arc::new(Semaphore::new(0)), size: 0, wanted: 0 };
+    let mut changes = parts.settings.changes();
     let draining = Arc::new(AtomicBool::new(false));
     let mut attempts = JoinSet::new();
     parts.metrics.worker_active(true);
     while !stop.is_cancelled() {
         while attempts.try_join_next().is_some() {}
-        let claimed = claim(&parts, &room).await;
+        room.resize(parts.settings.now().remediation.max_concurrent.unwrap_or(parts.capacity));
+        let first = tokio::select! {
+            () = stop.cancelled() => break,
+            _ = changes.changed() => continue,
+            first = Arc::clone(&room.free).acquire_owned() => first,
+        };
+        let Some(first) = first.ok().and_then(|first| room.keep(first)) else { continue };
+        let claimed = claim(&parts, first, &room.free).await;
         if claimed.is_empty() {
+            let patience = parts.settings.now().remediation.interval;
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = parts.queue.next(parts.patience) => {}
+                () = parts.queue.next(patience.map_or(parts.patience, Duration::from_secs)) => {}
             }
             continue;
         }
-        for (lease, route, permit) in claimed {
+        for (lease, runner, permit) in claimed {
             let handle = parts.running.add(lease.task.id);
             let (parts, draining) = (parts.clone(), Arc::clone(&draining));
             attempts.spawn(async move {
                 let id = lease.task.id;
-                execute::attempt(&parts, lease, route, handle, &draining).await;
+                execute::attempt(&parts, lease, runner, handle, &draining).await;
                 parts.running.remove(id);
                 drop(permit);
             });
@@ -135,11 +149,40 @@ async fn drain(parts: &Parts, mut attempts: JoinSet<()>, draining: &AtomicBool) 
     }
 }
 
-type Claimed = (Lease, Route, OwnedSemaphorePermit);
+type Claimed = (Lease, Runner, OwnedSemaphorePermit);
 
-/// Claims as much as there is room for; waits for room first, so that hints of a busy process go to others.
-async fn claim(parts: &Parts, room: &Arc<Semaphore>) -> Vec<Claimed> {
-    let Ok(first) = Arc::clone(room).acquire_owned().await else { return Vec::new() };
+/// How many attempts may run at once; it may be changed while they do.
+struct Room {
+    free: Arc<Semaphore>,
+    size: usize,
+    wanted: usize,
+}
+
+impl Room {
+    /// Grows at once, and shrinks as far as it is empty.
+    fn resize(&mut self, wanted: usize) {
+        self.wanted = wanted;
+        if wanted > self.size {
+            self.free.add_permits(wanted - self.size);
+            self.size = wanted;
+        } else {
+            self.size -= self.free.forget_permits(self.size - wanted);
+        }
+    }
+
+    /// The place, unless there are still too many of them.
+    fn keep(&mut self, place: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
+        if self.size > self.wanted {
+            place.forget();
+            self.size -= 1;
+            return None;
+        }
+        Some(place)
+    }
+}
+
+/// Claims as much as there is room for. Room is waited for first, so that hints of a busy process go to others.
+async fn claim(parts: &Parts, first: OwnedSemaphorePermit, room: &Arc<Semaphore>) -> Vec<Claimed> {
     let tenure = parts.tenures.current();
     if !tenure.holds() {
         return Vec::new();
@@ -148,10 +191,10 @@ async fn claim(parts: &Parts, room: &Arc<Semaphore>) -> Vec<Claimed> {
     while let Ok(permit) = Arc::clone(room).try_acquire_owned() {
         permits.push(permit);
     }
-    let routes: Mutex<HashMap<i64, Route>> = Mutex::default();
-    let plan = |task: &Task| plan(parts, task, &routes);
+    let runners: Mutex<HashMap<i64, Runner>> = Mutex::default();
+    let plan = |task: &Task| plan(parts, task, &runners);
     let claimed = parts.store.claim(&tenure.boot_id, permits.len(), parts.clock.now(), plan).await;
-    let (leases, promoted) = match claimed {
+    let claimed = match claimed {
         Ok(claimed) => claimed,
         Err(wrong) => {
             tracing::warn!(error = %wrong, "nothing could be claimed");
@@ -159,20 +202,25 @@ async fn claim(parts: &Parts, room: &Arc<Semaphore>) -> Vec<Claimed> {
             return Vec::new();
         }
     };
-    parts.queue.announce(&promoted);
-    let mut routes = routes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    leases
+    parts.queue.announce(&claimed.ready);
+    parts.metrics.moved(claimed.moved.iter().map(Moved::words));
+    let mut runners = runners.into_inner().unwrap_or_else(PoisonError::into_inner);
+    claimed
+        .leases
         .into_iter()
         .filter_map(|lease| {
-            let route = routes.remove(&lease.task.id)?;
+            let runner = runners.remove(&lease.task.id)?;
             parts.metrics.queue_operation("dequeue");
             parts.metrics.action(&lease.task.target, &lease.task.kind, "running");
-            Some((lease, route, permits.pop()?))
+            Some((lease, runner, permits.pop()?))
         })
         .collect()
 }
 
-fn plan(parts: &Parts, task: &Task, routes: &Mutex<HashMap<i64, Route>>) -> Planned {
+fn plan(parts: &Parts, task: &Task, runners: &Mutex<HashMap<i64, Runner>>) -> Planned {
+    let keep = |runner: Runner| {
+        runners.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id, runner);
+    };
     match parts.plugins.route(&task.kind, &task.target) {
         Ok(route) => {
             let dispatch = Dispatch {
@@ -180,13 +228,25 @@ fn plan(parts: &Parts, task: &Task, routes: &Mutex<HashMap<i64, Route>>) -> Plan
                 digest: route.digest.clone(),
                 effects: effects(route.effects),
             };
-            routes.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id, route);
-            Planned::Run(dispatch)
+            let bound = route.bound();
+            if let (false, Some(remediator)) = (bound, &parts.remediation.push) {
+                keep(Runner::Push(remediator.clone()));
+                return Planned::Run(push::dispatch(task, &parts.remediation.idempotent));
+            }
+            keep(Runner::Plugin(route));
+            if bound { Planned::Run(dispatch) } else { Planned::Spare(dispatch) }
         }
-        Err(wrong) => {
-            parts.metrics.action(&task.target, &task.kind, "failed");
-            Planned::Refuse(refusal(&task.kind, &wrong))
-        }
+        Err(wrong @ RouteError::Ambiguous(_)) => Planned::Refuse(refusal(&task.kind, &wrong)),
+        Err(wrong @ RouteError::NoPlugin) => match &parts.remediation.push {
+            Some(remediator) => {
+                keep(Runner::Push(remediator.clone()));
+                Planned::Run(push::dispatch(task, &parts.remediation.idempotent))
+            }
+            None => Planned::Unserved(format!(
+                "{}; nothing is pushed, and no remediator has asked for work in the last 60 s",
+                refusal(&task.kind, &wrong)
+            )),
+        },
     }
 }
 
@@ -204,7 +264,9 @@ pub fn refusal(kind: &str, wrong: &RouteError) -> String {
     }
 }
 
-fn effects(declared: crate::plugin::Effects) -> Effects {
+/// What a plugin declares, in the words of actions.
+#[must_use]
+pub fn effects(declared: crate::plugin::Effects) -> Effects {
     match declared {
         crate::plugin::Effects::Idempotent => Effects::Idempotent,
         crate::plugin::Effects::Keyed => Effects::Keyed,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ingest::{Arrivals, Refused, Waiting};
+use super::settings::Live;
 use super::worker::refusal;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -22,6 +23,9 @@ use crate::metrics::{Metrics, PolicySeries};
 use crate::plugin::Plugins;
 use crate::queue::Queue;
 use crate::store::{Block, Error, Plan, Store, Writing};
+
+/// Longest time between two looks at the policies' revision.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What a writer works with.
 #[derive(Clone, Debug)]
@@ -36,10 +40,10 @@ pub struct Parts {
     pub clock: Clock,
     /// How the engine reads.
     pub limits: Limits,
-    /// Time between two looks at what only time decides.
-    pub tick: Duration,
-    /// Attempts of a new action.
-    pub max_attempts: i64,
+    /// When what only time decides is looked at, and how many attempts a new action has.
+    pub settings: Live,
+    /// This node's name.
+    pub node: String,
     /// What would run a simulated action.
     pub plugins: Plugins,
     /// The policies in force, for everybody who wants to look.
@@ -82,13 +86,17 @@ impl Writer {
 
     /// Serves until `stop`, then finishes what has arrived.
     pub async fn run(mut self, mut arrivals: Arrivals, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.parts.tick.min(Duration::from_secs(1)));
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut next, look) = (tokio::time::Instant::now(), arrivals.look());
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => self.tick().await,
+                () = tokio::time::sleep_until(next) => {
+                    self.tick().await;
+                    // Every second a look: at what is due, and at the policies' revision.
+                    next = tokio::time::Instant::now() + self.parts.settings.tick().min(LOOK);
+                }
+                () = look.asked.notified() => self.look().await,
                 batch = arrivals.drain() => {
                     let mut batch = batch;
                     if batch.is_empty() { return }
@@ -96,6 +104,11 @@ impl Writer {
                     self.serve(batch).await;
                 }
             }
+            look.seen.send_if_modified(|seen| {
+                let newer = *seen < self.policies.rev;
+                *seen = self.policies.rev;
+                newer
+            });
         }
         arrivals.close();
         loop {
@@ -225,5 +238,13 @@ fn refused(wrong: &Error) -> Refused {
         Error::Conflict | Error::Unavailable(_) | Error::CommitUnknown(_) | Error::Broken(_) => {
             Refused::Unavailable
         }
+    }
+}
+
+/// The metric by which reporters say how long a drift went unseen; it has a histogram of its own.
+fn drift_latency(metrics: &Metrics, event: &crate::domain::Event) {
+    if event.series.name == "drift_detection_latency_seconds" {
+        let tag = |name: &str| event.series.tags.get(name).map_or("unknown", String::as_str);
+        metrics.drift(tag("manifest_type"), tag("status"), event.value);
     }
 }

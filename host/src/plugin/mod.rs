@@ -19,6 +19,7 @@ mod files;
 mod host;
 mod load;
 mod precheck;
+mod push;
 mod route;
 mod runtime;
 mod schema;
@@ -42,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 pub use catalogue::{ActionInfo, PluginInfo, Refusal, SlotInfo, Source, Status};
 pub use compile::{COMPILE_COMMAND, Compiler, compile_child};
 pub use connections::{ConnectionSettings, CredentialSettings, EffectSetting, RuleSettings};
+pub use push::{INSTALLATION, Push, Pushed, Remediator};
 pub use route::{Route, RouteError};
 pub use settings::{Grant, RouteSettings, Settings};
 pub use types::{

@@ -166,6 +166,13 @@ impl Route {
             loaded: Arc::clone(plugin),
         }
     }
+
+    /// Whether every connection that the plugin cannot do without is there.
+    #[must_use]
+    pub fn bound(&self) -> bool {
+        let slots = &self.loaded.description.slots;
+        slots.iter().all(|slot| slot.optional || self.bindings.contains_key(&slot.name))
+    }
 }
 
 #[cfg(test)]

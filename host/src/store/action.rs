@@ -4,30 +4,63 @@ use serde_json::json;
 
 use super::record::{ActionDraft, add_action, add_audit};
 use super::sql::statements;
-use super::{Result, Store, Tx, ids, on, rows, slot};
+use super::{Error, Moved, Result, Store, Tx, ids, on, rows, slot};
 use crate::domain::action::Step;
 use crate::domain::audit::Entry;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
-    LOOK = "SELECT target, state, incident_id FROM action WHERE id = $1";
-    STATE = "SELECT state FROM action WHERE id = $1{lock}";
-    MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = TRUE, run_at = $5,
+    LOOK = "SELECT target FROM action WHERE id = $1";
+    STANDS = "SELECT state, kind, owner, priority, incident_id FROM action WHERE id = $1{lock}";
+    MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = (queued OR $8), run_at = $5,
         details = COALESCE($6, details), error_message = COALESCE($7, error_message)
         WHERE id = $1 AND state = $2";
-    MORE_ATTEMPTS = "UPDATE action SET max_attempts = attempts + 1 WHERE id = $1 AND attempts >= max_attempts";
+    MORE_ATTEMPTS = "UPDATE action SET requeued = requeued + 1,
+        max_attempts = CASE WHEN attempts >= max_attempts THEN attempts + 1 ELSE max_attempts END WHERE id = $1";
+    REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
+    REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
 }
 
 /// An action made by hand.
 pub type NewAction = ActionDraft;
 
-/// What became of a new action.
+/// An idempotency key, and the answer to be given again under it.
+#[derive(Clone, Copy)]
+pub struct Keyed<'a> {
+    /// Who and which route.
+    pub scope: &'a str,
+    /// What the client chose.
+    pub key: &'a str,
+    /// Hash of the body.
+    pub body_hash: &'a str,
+    /// Renders the answer.
+    pub answer: &'a (dyn Fn(&Created) -> String + Send + Sync),
+}
+
+impl std::fmt::Debug for Keyed<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Keyed").field("scope", &self.scope).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// A new action.
 #[derive(Clone, Copy, Debug)]
 pub struct Created {
     /// Its id.
     pub id: i64,
     /// Where it stands.
     pub phase: Phase,
+}
+
+/// What became of a request for a new action.
+#[derive(Clone, Debug)]
+pub enum Making {
+    /// It was made.
+    New(Created),
+    /// It had been made before under the same key: the answer given then.
+    Again(String),
+    /// The key was used with another body.
+    KeyReused,
 }
 
 /// What became of a request to change an action.
@@ -45,17 +78,50 @@ pub enum Cancelled {
         after: Phase,
         /// Ids and priorities to announce.
         ready: Vec<(i64, i64)>,
+        /// What changed its status; none: the same one on the wire.
+        moved: Option<Moved>,
     },
 }
 
 impl Store {
-    /// Makes an action by hand.
-    pub async fn create_action(&self, mut draft: NewAction, actor: &str, now: Timestamp) -> Result<Created> {
+    /// Makes an action by hand, once under each key.
+    pub async fn create_action(
+        &self,
+        draft: &mut NewAction,
+        keyed: Option<Keyed<'_>>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Making> {
+        match self.create_once(draft, keyed, actor, now).await {
+            // Another request under the same key has just been committed.
+            Err(Error::Conflict) if keyed.is_some() => self.create_once(draft, keyed, actor, now).await,
+            other => other,
+        }
+    }
+
+    async fn create_once(
+        &self,
+        draft: &mut NewAction,
+        keyed: Option<Keyed<'_>>,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Making> {
         let mut tx = self.begin().await?;
+        if let Some(keyed) = &keyed
+            && let Some(making) = remembered(&mut tx, keyed).await?
+        {
+            return Ok(making);
+        }
         draft.id = ids::take(&mut tx, "action", 1).await?;
-        add_action(&mut tx, &mut draft, (None, actor), now).await?;
+        add_action(&mut tx, draft, (None, actor), now).await?;
+        let created = Created { id: draft.id, phase: draft.phase };
+        if let Some(keyed) = &keyed {
+            let sql = tx.text(&REMEMBER);
+            on!(&mut tx, c => sqlx::query(sql).bind(keyed.scope).bind(keyed.key).bind(keyed.body_hash)
+                .bind((keyed.answer)(&created)).bind(now.micros()).execute(c).await?.rows_affected());
+        }
         tx.commit().await?;
-        Ok(Created { id: draft.id, phase: draft.phase })
+        Ok(Making::New(created))
     }
 
     /// Withdraws an action. A running attempt loses its lease with this commit: the host refuses its next
@@ -92,13 +158,14 @@ impl Store {
 
     async fn change(&self, id: i64, change: Change<'_>, now: Timestamp) -> Result<Cancelled> {
         let mut tx = self.begin().await?;
-        let look = tx.text(&LOOK);
-        let seen: Option<(String, String, Option<i64>)> =
+        let (look, sql) = (tx.text(&LOOK), tx.text(&STANDS));
+        let seen: Option<(String,)> =
             on!(&mut tx, c => sqlx::query_as(look).bind(id).fetch_optional(c).await?);
-        let Some((target, _, incident)) = seen else { return Ok(Cancelled::Missing) };
+        let Some((target,)) = seen else { return Ok(Cancelled::Missing) };
         slot::lock(&mut tx, &target).await?;
-        let sql = tx.text(&STATE);
-        let (word,): (String,) = on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
+        let row: (String, String, Option<String>, i64, Option<i64>) =
+            on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
+        let (word, kind, owner, priority, incident) = row;
         let before = rows::phase(&word)?;
         let Some(mut after) = before.after(change.step) else { return Ok(Cancelled::Refused(before)) };
         if matches!(change.step, Step::Enqueue | Step::ResolveRetry)
@@ -114,30 +181,46 @@ impl Store {
         let mut ready = Vec::new();
         // The target may still be working on what a running attempt has asked of it: the slot stays taken
         // until the attempt has ended, or the sweep finds that nobody will say so.
-        if after.ended() && before != Phase::Running {
+        let leased = before == Phase::Running && owner.is_some();
+        if after.ended() && !leased {
             ready.extend(slot::leave(&mut tx, &target, id, now).await?);
         } else if after == Phase::Ready {
-            ready.push((id, 1));
+            ready.push((id, priority));
         }
         let facts = json!({"from": before.word(), "to": after.word(), "details": change.details});
-        let verb = match change.step {
-            Step::Cancel => "action.cancelled",
-            Step::Enqueue => "action.queued",
-            Step::ResolveDone | Step::ResolveFailed | Step::ResolveRetry => "action.resolved",
-            Step::Block
-            | Step::Promote
-            | Step::Claim
-            | Step::Succeed
-            | Step::Retry
-            | Step::Fail
-            | Step::LoseTrack
-            | Step::GiveBack
-            | Step::Expire => "action.changed",
-        };
-        add_audit(&mut tx, &Entry::action(change.actor, verb, id, incident, facts), now).await?;
+        add_audit(&mut tx, &Entry::action(change.actor, verb(change.step), id, incident, facts), now).await?;
         tx.commit().await?;
-        Ok(Cancelled::Done { before, after, ready })
+        let moved = (before.wire() != after.wire()).then(|| Moved::to(&target, &kind, after.wire()));
+        Ok(Cancelled::Done { before, after, ready, moved })
     }
+}
+
+fn verb(step: Step) -> &'static str {
+    match step {
+        Step::Cancel => "action.cancelled",
+        Step::Enqueue => "action.queued",
+        Step::ResolveDone | Step::ResolveFailed | Step::ResolveRetry => "action.resolved",
+        Step::Block
+        | Step::Promote
+        | Step::Claim
+        | Step::Succeed
+        | Step::Retry
+        | Step::Fail
+        | Step::LoseTrack
+        | Step::GiveBack
+        | Step::Expire => "action.changed",
+    }
+}
+
+async fn remembered(tx: &mut Tx, keyed: &Keyed<'_>) -> Result<Option<Making>> {
+    let sql = tx.text(&REMEMBERED);
+    let row: Option<(String, String)> =
+        on!(tx, c => sqlx::query_as(sql).bind(keyed.scope).bind(keyed.key).fetch_optional(c).await?);
+    Ok(row.map(
+        |(hash, answer)| {
+            if hash == keyed.body_hash { Making::Again(answer) } else { Making::KeyReused }
+        },
+    ))
 }
 
 struct Change<'a> {
@@ -156,7 +239,8 @@ async fn apply(
 ) -> Result<()> {
     let sql = tx.text(&MOVE);
     let ended = after.ended().then(|| now.micros());
+    let queued = matches!(change.step, Step::Enqueue | Step::ResolveRetry);
     on!(tx, c => sqlx::query(sql).bind(id).bind(before.word()).bind(after.word()).bind(ended)
-        .bind(now.micros()).bind(&change.details).bind(&change.error).execute(c).await?.rows_affected());
+        .bind(now.micros()).bind(&change.details).bind(&change.error).bind(queued).execute(c).await?.rows_affected());
     Ok(())
 }

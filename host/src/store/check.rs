@@ -6,8 +6,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, claim, finish, ids, ingest, migrate, node, policy, read, record, retention, samples, slot, sweep,
-    token, why,
+    action, audit, claim, drift, finish, ids, ingest, list, migrate, node, numbers, policy, pull, query,
+    read, record, report, retention, samples, setting, slot, status, sweep, token, why,
 };
 
 impl Store {
@@ -15,19 +15,28 @@ impl Store {
     pub async fn check(&self) -> Result<usize> {
         let lists = [
             action::STATEMENTS,
+            audit::STATEMENTS,
             claim::STATEMENTS,
             claim::MORE,
+            drift::STATEMENTS,
             finish::STATEMENTS,
             ids::STATEMENTS,
             ingest::STATEMENTS,
+            list::STATEMENTS,
             migrate::STATEMENTS,
             node::STATEMENTS,
+            numbers::STATEMENTS,
             policy::STATEMENTS,
+            pull::STATEMENTS,
+            query::STATEMENTS,
             read::STATEMENTS,
             record::STATEMENTS,
+            report::STATEMENTS,
             retention::STATEMENTS,
             samples::STATEMENTS,
+            setting::STATEMENTS,
             slot::STATEMENTS,
+            status::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,
             token::STATEMENTS,

@@ -1,27 +1,34 @@
 //! A worker takes what is ready.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::record::add_audit;
 use super::sql::statements;
-use super::{Pool, Result, Store, Tx, on, rows, slot};
-use crate::domain::Timestamp;
+use super::{Moved, Pool, Result, Store, Tx, on, rows, slot};
 use crate::domain::action::Effects;
 use crate::domain::audit::Entry;
+use crate::domain::{Timestamp, WireStatus};
 
 statements! { pub(super) STATEMENTS:
-    // A ready action is always the head of its slot, so the slots of targets are what workers compete for.
+    // Ready means runnable now, whatever a clock that was put back says of the time it became so. It is always the
+    // head of its slot, so the slots of targets are what workers compete for.
     FIND = "SELECT a.id, a.execution_id, a.kind, a.target, a.target_kind, a.namespace, a.labels, a.params,
-        a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.created_at, a.expires_at
+        a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.priority, a.state,
+        a.created_at, a.expires_at
         FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
-        WHERE a.state = 'ready' AND a.run_at <= $1 AND NOT a.simulated
-        ORDER BY a.priority, a.run_at, a.id LIMIT $2{lock_slot_skip}";
+        WHERE a.state = 'ready' AND NOT a.simulated
+        ORDER BY a.priority, a.run_at, a.id LIMIT $1{lock_slot_skip}";
     FENCE = "UPDATE slot SET fence = fence + 1 WHERE target = $1 AND head = $2 RETURNING fence";
     TAKE = "UPDATE action SET state = 'running', owner = $2, fence = $3, attempts = attempts + 1, plugin = $4,
         digest = $5, effects = $6, running_since = $7, error_message = NULL
         WHERE id = $1 AND state = 'ready' RETURNING attempts";
     EXPIRE = "UPDATE action SET state = 'expired', completed_at = $2, details = $3
         WHERE id = $1 AND state = 'ready'";
+    // Left to remediators for a while, so that it does not stand in the way of what we can run.
+    DEFER = "UPDATE action SET run_at = $2 WHERE id = $1 AND state = 'ready'";
+    PULLED = "SELECT COUNT(*) FROM puller WHERE seen_at >= $1";
     REFUSE = "UPDATE action SET state = 'dead', completed_at = $2, error_message = $3
         WHERE id = $1 AND state = 'ready'";
     ADD_ATTEMPT = "INSERT INTO attempt (action_id, attempt, fence, worker, plugin, digest, started_at)
@@ -63,6 +70,9 @@ pub struct Task {
     pub policy_name: Option<String>,
     /// `policy` or `api`.
     pub origin: String,
+    /// See [`Priority`](crate::domain::policy::Priority).
+    pub priority: i64,
+    pub(super) state: String,
     /// Microseconds since the epoch.
     pub created_at: i64,
     /// Microseconds since the epoch; after this it is not started any more.
@@ -85,9 +95,29 @@ pub struct Dispatch {
 pub enum Planned {
     /// Run it so.
     Run(Dispatch),
-    /// Nobody serves it, in words.
+    /// Run it so, unless remediators ask for work: its plugin lacks a connection.
+    Spare(Dispatch),
+    /// It can't be run, in words.
     Refuse(String),
+    /// No worker serves it, in words. It waits as long as remediators ask for work.
+    Unserved(String),
 }
+
+/// What a claim came to.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// What may run.
+    pub leases: Vec<Lease>,
+    /// Ids and priorities of what became ready behind what ended.
+    pub ready: Vec<(i64, i64)>,
+    /// What ended without an attempt.
+    pub moved: Vec<Moved>,
+}
+
+/// Who asked for work so lately is believed to come again.
+const PULL_PATIENCE: Duration = Duration::from_mins(1);
+/// Time between two looks at an action that no worker serves.
+const DEFERRAL: Duration = Duration::from_secs(2);
 
 /// The right to run one attempt.
 #[derive(Clone, Debug)]
@@ -106,49 +136,51 @@ pub struct Lease {
 
 impl Store {
     /// Claims up to `count` ready actions for `owner`. `plan` says for each which plugin serves it; an action
-    /// that nobody serves ends here, one that is too old expires. Answers the leases and what became ready
-    /// behind those that ended.
+    /// that nobody serves ends here, one that is too old expires.
     pub async fn claim(
         &self,
         owner: &str,
         count: usize,
         now: Timestamp,
         plan: impl Fn(&Task) -> Planned + Send + Sync,
-    ) -> Result<(Vec<Lease>, Vec<(i64, i64)>)> {
-        if !self.any_ready(now).await? {
-            return Ok((Vec::new(), Vec::new()));
+    ) -> Result<Claimed> {
+        let mut claimed = Claimed::default();
+        if !self.any_ready().await? {
+            return Ok(claimed);
         }
         let mut tx = self.begin().await?;
         let sql = tx.text(&FIND);
         let tasks: Vec<Task> = on!(&mut tx, c => sqlx::query_as(sql)
-            .bind(now.micros()).bind(rows::number(count)).fetch_all(c).await?);
-        let (mut leases, mut promoted) = (Vec::new(), Vec::new());
+            .bind(rows::number(count)).fetch_all(c).await?);
         for task in tasks {
-            if task.expires_at.is_some_and(|at| at < now.micros()) {
-                end(&mut tx, &task, &EXPIRE, "Expired: the event that led to it is too old to act on", now)
-                    .await?;
-                promoted.extend(slot::leave(&mut tx, &task.target, task.id, now).await?);
+            if expired(&mut tx, &task, now, &mut claimed).await? {
                 continue;
             }
             match plan(&task) {
-                Planned::Run(dispatch) => leases.extend(take(&mut tx, task, owner, dispatch, now).await?),
-                Planned::Refuse(why) => {
-                    end(&mut tx, &task, &REFUSE, &why, now).await?;
-                    promoted.extend(slot::leave(&mut tx, &task.target, task.id, now).await?);
+                Planned::Unserved(_) | Planned::Spare(_) if pulled(&mut tx, now).await? => {
+                    let sql = tx.text(&DEFER);
+                    on!(&mut tx, c => sqlx::query(sql).bind(task.id).bind(now.after(DEFERRAL).micros())
+                        .execute(c).await?.rows_affected());
+                }
+                Planned::Run(dispatch) | Planned::Spare(dispatch) => {
+                    claimed.leases.extend(take(&mut tx, task, owner, dispatch, now).await?);
+                }
+                Planned::Unserved(why) | Planned::Refuse(why) => {
+                    refuse(&mut tx, &task, &why, now, &mut claimed).await?;
                 }
             }
         }
         tx.commit().await?;
-        Ok((leases, promoted))
+        Ok(claimed)
     }
 
     /// A look without a lock, so that idle workers do not queue up behind the writer; and without a
     /// transaction, since every event that leads to an action waits for it.
-    async fn any_ready(&self, now: Timestamp) -> Result<bool> {
+    async fn any_ready(&self) -> Result<bool> {
         let sql = ANY_READY.get(self.dialect());
         let found: Option<(i64,)> = match &self.pool {
-            Pool::Sqlite { read, .. } => sqlx::query_as(sql).bind(now.micros()).fetch_optional(read).await?,
-            Pool::Postgres(pool) => sqlx::query_as(sql).bind(now.micros()).fetch_optional(pool).await?,
+            Pool::Sqlite { read, .. } => sqlx::query_as(sql).fetch_optional(read).await?,
+            Pool::Postgres(pool) => sqlx::query_as(sql).fetch_optional(pool).await?,
         };
         Ok(found.is_some())
     }
@@ -167,7 +199,29 @@ impl Store {
 }
 
 statements! { pub(super) MORE:
-    ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND run_at <= $1 AND NOT simulated LIMIT 1";
+    ANY_READY = "SELECT id FROM action WHERE state = 'ready' AND NOT simulated LIMIT 1";
+}
+
+/// Counts the claim on the slot whose head `action` is: the number every later statement is guarded by.
+pub(super) async fn fence(tx: &mut Tx, target: &str, action: i64) -> Result<Option<i64>> {
+    let sql = tx.text(&FENCE);
+    let row: Option<(i64,)> =
+        on!(tx, c => sqlx::query_as(sql).bind(target).bind(action).fetch_optional(c).await?);
+    Ok(row.map(|(fence,)| fence))
+}
+
+/// Notes that an attempt begins: of which action, which one, under which fence, by whom.
+pub(super) async fn begin_attempt(
+    tx: &mut Tx,
+    (action, attempt, fence): (i64, i64, i64),
+    worker: &str,
+    (plugin, digest): (Option<&str>, Option<&str>),
+    now: Timestamp,
+) -> Result<()> {
+    let sql = tx.text(&ADD_ATTEMPT);
+    on!(tx, c => sqlx::query(sql).bind(action).bind(attempt).bind(fence).bind(worker).bind(plugin)
+        .bind(digest).bind(now.micros()).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 async fn take(
@@ -177,22 +231,46 @@ async fn take(
     dispatch: Dispatch,
     now: Timestamp,
 ) -> Result<Option<Lease>> {
-    let (fence, take, add) = (tx.text(&FENCE), tx.text(&TAKE), tx.text(&ADD_ATTEMPT));
-    let fenced: Option<(i64,)> =
-        on!(tx, c => sqlx::query_as(fence).bind(&task.target).bind(task.id).fetch_optional(c).await?);
-    let Some((fence,)) = fenced else { return Ok(None) };
+    let take = tx.text(&TAKE);
+    let Some(fence) = fence(tx, &task.target, task.id).await? else { return Ok(None) };
     let taken: Option<(i64,)> = on!(tx, c => sqlx::query_as(take).bind(task.id).bind(owner).bind(fence)
         .bind(&dispatch.plugin).bind(&dispatch.digest).bind(dispatch.effects.word()).bind(now.micros())
         .fetch_optional(c).await?);
     let Some((attempt,)) = taken else { return Ok(None) };
-    on!(tx, c => sqlx::query(add).bind(task.id).bind(attempt).bind(fence).bind(owner).bind(&dispatch.plugin)
-        .bind(&dispatch.digest).bind(now.micros()).execute(c).await?.rows_affected());
+    let by = (Some(dispatch.plugin.as_str()), Some(dispatch.digest.as_str()));
+    begin_attempt(tx, (task.id, attempt, fence), owner, by, now).await?;
     let facts = json!({"attempt": attempt, "fence": fence, "plugin": dispatch.plugin, "digest": dispatch.digest,
         "effects": dispatch.effects});
     let entry =
         Entry::action(&format!("worker:{owner}"), "attempt.started", task.id, task.incident_id, facts);
     add_audit(tx, &entry, now).await?;
     Ok(Some(Lease { task, attempt, fence, owner: owner.to_owned(), dispatch }))
+}
+
+/// Whether a remediator has asked for work lately.
+async fn pulled(tx: &mut Tx, now: Timestamp) -> Result<bool> {
+    let sql = tx.text(&PULLED);
+    let since = now.before(PULL_PATIENCE).micros();
+    let (count,): (i64,) = on!(tx, c => sqlx::query_as(sql).bind(since).fetch_one(c).await?);
+    Ok(count > 0)
+}
+
+/// Ends a ready action whose event is too old to act on. True: it has ended.
+pub(super) async fn expired(tx: &mut Tx, task: &Task, now: Timestamp, claimed: &mut Claimed) -> Result<bool> {
+    if task.expires_at.is_none_or(|at| at >= now.micros()) {
+        return Ok(false);
+    }
+    end(tx, task, &EXPIRE, "Expired: the event that led to it is too old to act on", now).await?;
+    claimed.ready.extend(slot::leave(tx, &task.target, task.id, now).await?);
+    claimed.moved.push(Moved::to(&task.target, &task.kind, WireStatus::Cancelled));
+    Ok(true)
+}
+
+async fn refuse(tx: &mut Tx, task: &Task, why: &str, now: Timestamp, claimed: &mut Claimed) -> Result<()> {
+    end(tx, task, &REFUSE, why, now).await?;
+    claimed.ready.extend(slot::leave(tx, &task.target, task.id, now).await?);
+    claimed.moved.push(Moved::to(&task.target, &task.kind, WireStatus::Failed));
+    Ok(())
 }
 
 async fn end(tx: &mut Tx, task: &Task, how: &'static super::Sql, why: &str, now: Timestamp) -> Result<()> {

@@ -14,7 +14,8 @@ statements! { pub(super) STATEMENTS:
     ENDED_UNDER = "SELECT COUNT(*) FROM action WHERE id = $1 AND fence = $2
         AND state IN ('succeeded', 'dead', 'cancelled', 'expired')";
     FINISH = "UPDATE action SET state = $5, completed_at = $6, error_message = $7, details = COALESCE($8, details),
-        run_at = $9, attempts = attempts - $10
+        run_at = $9, attempts = attempts - $10,
+        requeued = requeued + CASE WHEN $5 IN ('scheduled', 'ready') THEN 1 ELSE 0 END
         WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3 AND attempts = $4";
     END_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = $4, message = $5, result = $6, logs = $7
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";

@@ -9,7 +9,8 @@ statements! { pub(super) STATEMENTS:
     BEAT = "UPDATE node SET hb = hb + 1 WHERE boot_id = $1";
     LEAVE = "DELETE FROM node WHERE boot_id = $1";
     OWNERS = "SELECT COALESCE(n.boot_id, a.owner), n.hb FROM node n
-        FULL OUTER JOIN (SELECT DISTINCT owner FROM action WHERE state = 'running') a ON a.owner = n.boot_id";
+        FULL OUTER JOIN (SELECT DISTINCT owner FROM action
+            WHERE state = 'running' AND owner IS NOT NULL AND lease_until IS NULL) a ON a.owner = n.boot_id";
 }
 
 impl Store {
@@ -38,7 +39,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Every process that is known or owns a running action, with its heartbeat counter (none: not in the
+    /// Every process that is known or owns a running action (remediators are none), with its heartbeat counter (none: not in the
     /// table any more).
     pub async fn owners(&self) -> Result<Vec<(String, Option<i64>)>> {
         let mut tx = self.reading().await?;

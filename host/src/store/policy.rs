@@ -11,16 +11,18 @@ use crate::domain::audit::Entry;
 use crate::domain::policy::{Policy, Source, Spec};
 
 statements! { pub(super) STATEMENTS:
-    ALL = "SELECT id, version, enabled, source, spec, created_at, updated_at FROM policy ORDER BY id";
+    ALL = "SELECT id, version, enabled, source, spec, created_at, updated_at, declared FROM policy ORDER BY id";
+    ONE = "SELECT id, version, enabled, source, spec, created_at, updated_at, declared FROM policy WHERE name = $1";
     REV = "SELECT policy_rev FROM installation";
     // Every partition is locked, so that no event is being decided while the policies change.
     LOCK_ALL = "SELECT id FROM partition_state ORDER BY id{lock}";
     BUMP = "UPDATE installation SET policy_rev = policy_rev + 1 RETURNING policy_rev";
-    ADD = "INSERT INTO policy (id, name, version, enabled, source, spec, created_at, updated_at)
-        VALUES ($1, $2, 1, $3, $4, $5, $6, $6)";
-    REPLACE = "UPDATE policy SET spec = $2, enabled = $3, version = version + 1, updated_at = $4, source = $5
-        WHERE name = $1";
-    DROP = "DELETE FROM policy WHERE name = $1";
+    ADD = "INSERT INTO policy (id, name, version, enabled, source, spec, created_at, updated_at, declared)
+        VALUES ($1, $2, 1, $3, $4, $5, $6, $6, $7)";
+    // Only if it is still what its author has seen.
+    REPLACE = "UPDATE policy SET spec = $2, enabled = $3, version = version + 1, updated_at = $4, source = $5,
+        declared = COALESCE($6, declared) WHERE id = $1 AND version = $7";
+    DROP = "DELETE FROM policy WHERE id = $1 AND version = $2";
 }
 
 /// One change of the set of policies.
@@ -34,24 +36,49 @@ pub enum Change {
         enabled: bool,
         /// Where it comes from.
         source: Source,
+        /// What its file says of `enabled`.
+        declared: Option<bool>,
     },
     /// An existing one, as it is to be.
     Replace {
+        /// What its author has seen.
+        edition: Edition,
         /// What it says.
         spec: Box<Spec>,
         /// Whether it is in force.
         enabled: bool,
         /// Where it comes from.
         source: Source,
+        /// What its file says of `enabled`; none: as before.
+        declared: Option<bool>,
     },
     /// Gone.
     Remove {
+        /// What whoever removes it has seen.
+        edition: Edition,
         /// Its name.
         name: String,
     },
 }
 
-type Row = (i64, i64, bool, String, String, i64, i64);
+/// One version of one policy. A policy made again under an old name has another id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edition {
+    /// The policy's id.
+    pub id: i64,
+    /// Its version.
+    pub version: i64,
+}
+
+impl Edition {
+    /// The edition of a policy as it was read.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        Self { id: policy.id, version: policy.version }
+    }
+}
+
+type Row = (i64, i64, bool, String, String, i64, i64, Option<bool>);
 
 impl Store {
     /// All policies in the order of registration, and their revision.
@@ -60,25 +87,29 @@ impl Store {
         read(&mut tx).await
     }
 
-    /// Applies `changes` in one transaction. Answers the new revision. A name that is taken is
-    /// [`Error::Conflict`]; a name that is not there is left out of the answer's count.
-    pub async fn change_policies(
-        &self,
-        changes: &[Change],
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<(i64, u64)> {
+    /// The policy of that name.
+    pub async fn policy(&self, name: &str) -> Result<Option<Policy>> {
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&ONE);
+        let row: Option<Row> = on!(&mut tx, c => sqlx::query_as(sql).bind(name).fetch_optional(c).await?);
+        row.map(policy).transpose()
+    }
+
+    /// Applies `changes` in one transaction, all or none, and answers the new revision. A name that is taken, or
+    /// a policy that is not the edition it was seen as, is [`Error::Conflict`].
+    pub async fn change_policies(&self, changes: &[Change], actor: &str, now: Timestamp) -> Result<i64> {
         let mut tx = self.begin().await?;
         let lock = tx.text(&LOCK_ALL);
         on!(&mut tx, c => sqlx::query(lock).execute(c).await?.rows_affected());
-        let mut touched = 0;
         for change in changes {
-            touched += apply(&mut tx, change, actor, now).await?;
+            if apply(&mut tx, change, actor, now).await? == 0 {
+                return Err(Error::Conflict);
+            }
         }
         let bump = tx.text(&BUMP);
         let (rev,): (i64,) = on!(&mut tx, c => sqlx::query_as(bump).fetch_one(c).await?);
         tx.commit().await?;
-        Ok((rev, touched))
+        Ok(rev)
     }
 }
 
@@ -96,11 +127,13 @@ async fn read(tx: &mut Tx) -> Result<(Vec<Policy>, i64)> {
     Ok((rows.into_iter().map(policy).collect::<Result<_>>()?, revision))
 }
 
-fn policy((id, version, enabled, source, spec, created_at, updated_at): Row) -> Result<Policy> {
+fn policy(row: Row) -> Result<Policy> {
+    let (id, version, enabled, source, spec, created_at, updated_at, declared) = row;
     Ok(Policy {
         id,
         version,
         enabled,
+        declared,
         source: if source == Source::File.word() { Source::File } else { Source::Api },
         created_at: Timestamp::from_micros(created_at),
         updated_at: Timestamp::from_micros(updated_at),
@@ -110,22 +143,23 @@ fn policy((id, version, enabled, source, spec, created_at, updated_at): Row) -> 
 
 async fn apply(tx: &mut Tx, change: &Change, actor: &str, now: Timestamp) -> Result<u64> {
     let (verb, name, facts, rows) = match change {
-        Change::Add { spec, enabled, source } => {
+        Change::Add { spec, enabled, source, declared } => {
             let id = ids::take(tx, "policy", 1).await?;
             let (sql, text) = (tx.text(&ADD), text_of(spec)?);
             let rows = on!(tx, c => sqlx::query(sql).bind(id).bind(&spec.name).bind(*enabled).bind(source.word())
-                .bind(text).bind(now.micros()).execute(c).await?.rows_affected());
+                .bind(text).bind(now.micros()).bind(*declared).execute(c).await?.rows_affected());
             ("policy.created", &spec.name, json!({"spec": spec, "enabled": enabled, "source": source}), rows)
         }
-        Change::Replace { spec, enabled, source } => {
+        Change::Replace { edition, spec, enabled, source, declared } => {
             let (sql, text) = (tx.text(&REPLACE), text_of(spec)?);
-            let rows = on!(tx, c => sqlx::query(sql).bind(&spec.name).bind(text).bind(*enabled).bind(now.micros())
-                .bind(source.word()).execute(c).await?.rows_affected());
+            let rows = on!(tx, c => sqlx::query(sql).bind(edition.id).bind(text).bind(*enabled).bind(now.micros())
+                .bind(source.word()).bind(*declared).bind(edition.version).execute(c).await?.rows_affected());
             ("policy.updated", &spec.name, json!({"spec": spec, "enabled": enabled, "source": source}), rows)
         }
-        Change::Remove { name } => {
+        Change::Remove { edition, name } => {
             let sql = tx.text(&DROP);
-            let rows = on!(tx, c => sqlx::query(sql).bind(name).execute(c).await?.rows_affected());
+            let rows = on!(tx, c => sqlx::query(sql).bind(edition.id).bind(edition.version).execute(c).await?
+                .rows_affected());
             ("policy.deleted", name, json!({}), rows)
         }
     };

@@ -1,24 +1,15 @@
-//! What the API lists: actions and incidents.
-
-use std::fmt::Write as _;
+//! Actions and incidents as the API shows them. Lists of them are in [`list`](super::list).
 
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
 
 use super::sql::statements;
 use super::{Result, Store, on, rows};
 use crate::domain::{Phase, Timestamp};
 
-/// Columns of [`ActionRow`], in its order.
-const ACTION_COLUMNS: &str = "id, execution_id, incident_id, policy_name, event_id, origin, kind, target, namespace,
-    params, priority, state, simulated, queued, attempts, max_attempts, run_at, plugin, digest, effects, created_at,
-    running_since, completed_at, details, error_message";
-
 statements! { pub(super) STATEMENTS:
-    INCIDENTS = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
-        event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence, simulated
-        FROM incident WHERE (state = $1 OR $1 = '') AND (target = $2 OR $2 = '') AND (policy_name = $3 OR $3 = '')
-        AND simulated = $5 ORDER BY opened_at DESC, id DESC LIMIT $4";
+    ACTION = "SELECT id, execution_id, incident_id, policy_name, event_id, origin, kind, target, namespace, params,
+        priority, state, simulated, queued, attempts, max_attempts, run_at, plugin, digest, effects, created_at,
+        running_since, completed_at, details, error_message, owner, lease_until, result FROM action WHERE id = $1";
     INCIDENT = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
         event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence, simulated
         FROM incident WHERE id = $1";
@@ -74,6 +65,10 @@ pub struct ActionRow {
     pub details: Option<String>,
     /// Why it failed.
     pub error_message: Option<String>,
+    /// Who has it or had it last: a worker's process, or a remediator.
+    pub owner: Option<String>,
+    lease_until: Option<i64>,
+    result: Option<String>,
 }
 
 impl ActionRow {
@@ -106,28 +101,23 @@ impl ActionRow {
         Timestamp::from_micros(self.run_at)
     }
 
+    /// Until when a remediator's lease on it holds.
+    #[must_use]
+    pub fn lease_until(&self) -> Option<Timestamp> {
+        rows::time(self.lease_until)
+    }
+
+    /// What a remediator reported of it.
+    #[must_use]
+    pub fn result(&self) -> Option<Value> {
+        self.result.as_deref().map(rows::json)
+    }
+
     /// Its parameters.
     #[must_use]
     pub fn params(&self) -> Value {
         rows::json(&self.params)
     }
-}
-
-/// Which actions to list.
-#[derive(Clone, Debug, Default)]
-pub struct ActionFilter {
-    /// Only in one of these states; empty: any.
-    pub phases: Vec<Phase>,
-    /// Only on this target.
-    pub target: Option<String>,
-    /// Made at or after.
-    pub from: Option<Timestamp>,
-    /// Made at or before.
-    pub to: Option<Timestamp>,
-    /// How many.
-    pub limit: i64,
-    /// How many to pass over.
-    pub offset: i64,
 }
 
 /// An incident as the API shows it.
@@ -172,48 +162,11 @@ pub struct IncidentRow {
 }
 
 impl Store {
-    /// Actions, newest first, and how many there are in all.
-    pub async fn actions(&self, filter: &ActionFilter) -> Result<(Vec<ActionRow>, i64)> {
-        let mut conditions = String::from("created_at >= $1 AND created_at <= $2 AND (target = $3 OR $4)");
-        if !filter.phases.is_empty() {
-            // Words of our own enum, never of a request.
-            let words: Vec<String> =
-                filter.phases.iter().map(|phase| format!("'{}'", phase.word())).collect();
-            let _ = write!(conditions, " AND state IN ({})", words.join(", "));
-        }
-        let list = format!(
-            "SELECT {ACTION_COLUMNS} FROM action WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT $5 OFFSET $6"
-        );
-        let count = format!("SELECT COUNT(*) FROM action WHERE {conditions}");
-        let (from, to) =
-            (filter.from.map_or(i64::MIN, Timestamp::micros), filter.to.map_or(i64::MAX, Timestamp::micros));
-        let target = filter.target.clone().unwrap_or_default();
-        let mut tx = self.reading().await?;
-        let found: Vec<ActionRow> = on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(list)).bind(from).bind(to)
-            .bind(&target).bind(filter.target.is_none()).bind(filter.limit).bind(filter.offset).fetch_all(c).await?);
-        let (total,): (i64,) = on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(count)).bind(from).bind(to)
-            .bind(&target).bind(filter.target.is_none()).fetch_one(c).await?);
-        Ok((found, total))
-    }
-
     /// One action.
     pub async fn action(&self, id: i64) -> Result<Option<ActionRow>> {
-        let sql = format!("SELECT {ACTION_COLUMNS} FROM action WHERE id = $1");
         let mut tx = self.reading().await?;
-        Ok(on!(&mut tx, c => sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(c).await?))
-    }
-
-    /// Incidents of real targets, or of simulated ones, newest first. Empty words mean any.
-    pub async fn incidents(
-        &self,
-        (state, target, policy): (&str, &str, &str),
-        simulated: bool,
-        limit: i64,
-    ) -> Result<Vec<IncidentRow>> {
-        let mut tx = self.reading().await?;
-        let sql = tx.text(&INCIDENTS);
-        Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(state).bind(target).bind(policy).bind(limit)
-            .bind(simulated).fetch_all(c).await?))
+        let sql = tx.text(&ACTION);
+        Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_optional(c).await?))
     }
 
     /// One incident.

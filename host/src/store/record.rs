@@ -304,7 +304,7 @@ pub(super) async fn add_action(
         .bind(policy.map(|p| p.1.clone())).bind(policy.map(|p| p.2)).bind(draft.event_id).bind(draft.origin)
         .bind(&draft.kind).bind(&draft.target).bind(&draft.target_kind).bind(&draft.namespace)
         .bind(&draft.labels).bind(&draft.params).bind(draft.priority).bind(draft.phase.word())
-        .bind(draft.queued).bind(draft.max_attempts).bind(now.micros())
+        .bind(draft.queued && !draft.simulated).bind(draft.max_attempts).bind(now.micros())
         .bind(draft.expires_at.map(Timestamp::micros)).bind(&draft.details).bind(draft.simulated)
         .bind(draft.simulated.then(|| now.micros()))
         .execute(c).await?.rows_affected());

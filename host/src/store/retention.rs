@@ -9,6 +9,9 @@ use crate::domain::Timestamp;
 statements! { pub(super) STATEMENTS:
     OLD_KEYS = "DELETE FROM idempotency WHERE (scope, key) IN
         (SELECT scope, key FROM idempotency WHERE at < $1 LIMIT 1000)";
+    OLD_REPORTS = "DELETE FROM reported WHERE key IN (SELECT key FROM reported WHERE at < $1 LIMIT 1000)";
+    OLD_DRIFTS = "DELETE FROM drift WHERE id IN (SELECT id FROM drift WHERE resolved_at < $1 LIMIT 1000)";
+    OLD_PULLERS = "DELETE FROM puller WHERE seen_at < $1";
     OLD_CHUNKS = "DELETE FROM chunk WHERE n IN (SELECT o.n FROM (SELECT n, at FROM chunk ORDER BY n LIMIT 100) o
         WHERE o.at < $1)";
     EXCESS_CHUNKS = "DELETE FROM chunk WHERE n IN (SELECT o.n FROM
@@ -39,7 +42,13 @@ impl Store {
     /// Deletes one step of what is too old. Answers how many rows went; zero: nothing is left to do.
     pub async fn retain(&self, limits: Limits, now: Timestamp) -> Result<u64> {
         let mut gone = 0;
-        let steps = [(&OLD_KEYS, now.before(limits.keys)), (&OLD_CHUNKS, now.before(limits.samples))];
+        let steps = [
+            (&OLD_KEYS, now.before(limits.keys)),
+            (&OLD_PULLERS, now.before(limits.keys)),
+            (&OLD_REPORTS, now.before(limits.samples)),
+            (&OLD_DRIFTS, now.before(limits.samples)),
+            (&OLD_CHUNKS, now.before(limits.samples)),
+        ];
         for (statement, cut) in steps {
             let mut tx = self.begin().await?;
             let sql = tx.text(statement);

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Result;
 use super::ingest::broken;
-use crate::domain::{Phase, Timestamp};
+use crate::domain::{Phase, Timestamp, WireStatus};
 
 /// The phase a row names.
 pub(super) fn phase(word: &str) -> Result<Phase> {
@@ -26,6 +26,29 @@ pub(super) fn json(text: &str) -> Value {
 /// An optional time.
 pub(super) fn time(micros: Option<i64>) -> Option<Timestamp> {
     micros.map(Timestamp::from_micros)
+}
+
+/// An action that changed its status, for whoever counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// On what.
+    pub target: String,
+    /// What to do.
+    pub kind: String,
+    /// Its new status.
+    pub status: WireStatus,
+}
+
+impl Moved {
+    /// Target, kind and the word of the new status.
+    #[must_use]
+    pub fn words(&self) -> (&str, &str, &'static str) {
+        (&self.target, &self.kind, self.status.word())
+    }
+
+    pub(super) fn to(target: &str, kind: &str, status: WireStatus) -> Self {
+        Self { target: target.to_owned(), kind: kind.to_owned(), status }
+    }
 }
 
 /// One attempt of an action, as history shows it.

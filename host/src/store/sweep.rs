@@ -7,31 +7,36 @@ use serde_json::json;
 
 use super::record::{add_audit, hand_over};
 use super::sql::statements;
-use super::{Result, Store, Tx, on, slot};
-use crate::domain::Timestamp;
+use super::{Moved, Result, Store, Tx, on, slot};
 use crate::domain::action::{Effects, MAX_CRASHES, Step};
 use crate::domain::audit::Entry;
+use crate::domain::{Timestamp, WireStatus};
 
 /// How long an uncertain action keeps its target's slot if nobody resolves it.
 const UNCERTAIN_HOLD: Duration = Duration::from_mins(30);
 
 statements! { pub(super) STATEMENTS:
-    DUE = "UPDATE action SET state = 'ready' WHERE state = 'scheduled' AND run_at <= $1 RETURNING id, priority";
-    UNANNOUNCED = "SELECT id, priority FROM action WHERE state = 'ready' AND run_at <= $1 AND NOT simulated
+    // No retry waits for more than five minutes: one that seems to was scheduled under a clock since put back.
+    DUE = "UPDATE action SET state = 'ready' WHERE state = 'scheduled'
+        AND (run_at <= $1 OR run_at > $1 + 600000000) RETURNING id, priority";
+    UNANNOUNCED = "SELECT id, priority FROM action WHERE state = 'ready' AND NOT simulated
         ORDER BY priority, run_at, id LIMIT 100";
-    ORPHANS = "SELECT id, incident_id, target, attempts, max_attempts, crashes, fence, effects FROM action
+    ORPHANS = "SELECT id, incident_id, target, kind, attempts, max_attempts, crashes, fence, effects FROM action
         WHERE state = 'running' AND owner = $1 ORDER BY target LIMIT 500";
     CALLED = "SELECT COUNT(*) FROM host_call WHERE action_id = $1 AND fence = $2 AND mutating = TRUE
         AND state <> 'refused'";
     RESCUE = "UPDATE action SET state = $4, crashes = crashes + 1, run_at = $5, completed_at = $6,
-        error_message = $7 WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3";
+        error_message = $7, requeued = requeued + CASE WHEN $4 = 'scheduled' THEN 1 ELSE 0 END
+        WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3";
     LOST_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = 'lost', message = $4
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
     STILL_OURS = "SELECT id FROM action WHERE id IN {ids} AND state = 'running' AND owner = $2";
     FORGET_NODE = "DELETE FROM node WHERE boot_id = $1 AND hb = $2";
     LEFT_HEADS = "SELECT a.id, a.target FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
         WHERE (a.state = 'uncertain' AND a.completed_at < $1)
-        OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $2)
+        OR (a.state = 'running' AND a.owner IS NULL AND a.running_since < $1)
+        OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $2
+            AND (a.lease_until IS NULL OR a.lease_until < $3))
         ORDER BY a.target LIMIT 100";
 }
 
@@ -40,6 +45,7 @@ struct Orphan {
     id: i64,
     incident_id: Option<i64>,
     target: String,
+    kind: String,
     attempts: i64,
     max_attempts: i64,
     crashes: i64,
@@ -48,12 +54,12 @@ struct Orphan {
 }
 
 impl Store {
-    /// Makes due retries ready, fills empty slots, frees slots of uncertain actions after half an
-    /// hour, and of actions that were cancelled in mid-attempt once `hold` (lease and grace) has passed.
+    /// Makes due retries ready, fills empty slots, frees slots of uncertain actions, and of those that somebody
+    /// says are running elsewhere, after half an hour, and of actions that were cancelled in mid-attempt once `hold` (lease and grace) has passed.
     /// Answers every ready action that should be announced (again), with its priority.
     pub async fn sweep(&self, now: Timestamp, hold: Duration) -> Result<Vec<(i64, i64)>> {
         if !self.anything_due(now, hold).await? {
-            return self.unannounced(now).await;
+            return self.unannounced().await;
         }
         let mut tx = self.begin().await?;
         let (due, left) = (tx.text(&DUE), tx.text(&LEFT_HEADS));
@@ -62,13 +68,12 @@ impl Store {
         ready.extend(slot::fill_empty(&mut tx, now).await?);
         let cut = now.before(UNCERTAIN_HOLD).micros();
         let ended = now.before(hold).micros();
-        let heads: Vec<(i64, String)> =
-            on!(&mut tx, c => sqlx::query_as(left).bind(cut).bind(ended).fetch_all(c).await?);
+        let heads: Vec<(i64, String)> = on!(&mut tx, c => sqlx::query_as(left).bind(cut).bind(ended).bind(now.micros()).fetch_all(c).await?);
         for (id, target) in heads {
             ready.extend(slot::leave(&mut tx, &target, id, now).await?);
         }
         tx.commit().await?;
-        ready.extend(self.unannounced(now).await?);
+        ready.extend(self.unannounced().await?);
         Ok(ready)
     }
 
@@ -95,15 +100,23 @@ impl Store {
         Ok(count > 0)
     }
 
-    async fn unannounced(&self, now: Timestamp) -> Result<Vec<(i64, i64)>> {
+    /// Whether a remediator's lease has lapsed: asked before a transaction is begun for it.
+    pub async fn any_lapsed(&self, now: Timestamp) -> Result<bool> {
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&LEASES_OVER);
+        let (count,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_one(c).await?);
+        Ok(count > 0)
+    }
+
+    async fn unannounced(&self) -> Result<Vec<(i64, i64)>> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&UNANNOUNCED);
-        Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_all(c).await?))
+        Ok(on!(&mut tx, c => sqlx::query_as(sql).fetch_all(c).await?))
     }
 
     /// Takes over the running actions of a process whose heartbeat stood at `hb` for lease and grace, by the
-    /// effects rule. Answers how many there were.
-    pub async fn rescue(&self, owner: &str, hb: Option<i64>, now: Timestamp) -> Result<usize> {
+    /// effects rule. Answers what they have become.
+    pub async fn rescue(&self, owner: &str, hb: Option<i64>, now: Timestamp) -> Result<Vec<Moved>> {
         let mut tx = self.begin().await?;
         let (orphans, forget) = (tx.text(&ORPHANS), tx.text(&FORGET_NODE));
         if let Some(hb) = hb {
@@ -111,28 +124,33 @@ impl Store {
             let gone =
                 on!(&mut tx, c => sqlx::query(forget).bind(owner).bind(hb).execute(c).await?.rows_affected());
             if gone == 0 {
-                return Ok(0);
+                return Ok(Vec::new());
             }
         }
         let found: Vec<Orphan> = on!(&mut tx, c => sqlx::query_as(orphans).bind(owner).fetch_all(c).await?);
+        let mut moved = Vec::with_capacity(found.len());
         for orphan in &found {
-            rescue_one(&mut tx, owner, orphan, now).await?;
+            moved.extend(rescue_one(&mut tx, owner, orphan, now).await?);
         }
         tx.commit().await?;
-        Ok(found.len())
+        Ok(moved)
     }
 }
 
 statements! { pub(super) MORE:
-    ANYTHING_DUE = "SELECT (SELECT COUNT(*) FROM action WHERE state = 'scheduled' AND run_at <= $1)
+    ANYTHING_DUE = "SELECT (SELECT COUNT(*) FROM action WHERE state = 'scheduled'
+        AND (run_at <= $1 OR run_at > $1 + 600000000))
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target
             WHERE a.state IN ('blocked', 'ready') AND NOT a.simulated AND s.head IS NULL)
         + (SELECT COUNT(*) FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
             WHERE (a.state = 'uncertain' AND a.completed_at < $2)
-            OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $3))";
+            OR (a.state = 'running' AND a.owner IS NULL AND a.running_since < $2)
+            OR (a.state IN ('succeeded', 'dead', 'cancelled', 'expired') AND a.completed_at < $3
+                AND (a.lease_until IS NULL OR a.lease_until < $1)))";
+    LEASES_OVER = "SELECT COUNT(*) FROM action WHERE state = 'running' AND lease_until < $1";
 }
 
-async fn rescue_one(tx: &mut Tx, owner: &str, orphan: &Orphan, now: Timestamp) -> Result<()> {
+async fn rescue_one(tx: &mut Tx, owner: &str, orphan: &Orphan, now: Timestamp) -> Result<Option<Moved>> {
     let called = tx.text(&CALLED);
     let (calls,): (i64,) =
         on!(tx, c => sqlx::query_as(called).bind(orphan.id).bind(orphan.fence).fetch_one(c).await?);
@@ -158,7 +176,7 @@ async fn rescue_one(tx: &mut Tx, owner: &str, orphan: &Orphan, now: Timestamp) -
     let changed = on!(tx, c => sqlx::query(rescue).bind(orphan.id).bind(owner).bind(orphan.fence).bind(state)
         .bind(now.micros()).bind(ended).bind(&error).execute(c).await?.rows_affected());
     if changed == 0 {
-        return Ok(());
+        return Ok(None);
     }
     on!(tx, c => sqlx::query(lost).bind(orphan.id).bind(orphan.fence).bind(now.micros()).bind(&error)
         .execute(c).await?.rows_affected());
@@ -167,5 +185,7 @@ async fn rescue_one(tx: &mut Tx, owner: &str, orphan: &Orphan, now: Timestamp) -
     }
     let facts = json!({"lost_worker": owner, "attempt": orphan.attempts, "crashes": crashes, "effects": effects,
         "reason": error});
-    add_audit(tx, &Entry::action("system", verb, orphan.id, orphan.incident_id, facts), now).await
+    add_audit(tx, &Entry::action("system", verb, orphan.id, orphan.incident_id, facts), now).await?;
+    let status = if state == "scheduled" { WireStatus::Pending } else { WireStatus::Failed };
+    Ok(Some(Moved::to(&orphan.target, &orphan.kind, status)))
 }

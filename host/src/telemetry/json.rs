@@ -55,12 +55,13 @@ impl Line {
     pub(super) fn end(
         mut self,
         place: &Metadata<'_>,
-        function: Option<&str>,
+        (service, function): (&str, Option<&str>),
         now: impl fmt::Display,
     ) -> Vec<u8> {
         let mut line = Vec::with_capacity(256 + self.message.len() + self.fields.len());
         let level = level_word(*place.level(), self.critical);
-        let _ = write!(line, "{{\"timestamp\":\"{now}\",\"level\":\"{level}\",\"service\":\"vigil\"");
+        let _ = write!(line, "{{\"timestamp\":\"{now}\",\"level\":\"{level}\"");
+        member(&mut line, "service", service);
         member(&mut line, "logger", &place.target());
         line.extend_from_slice(b",\"message\":");
         line.extend_from_slice(if self.message.is_empty() { b"null" } else { &self.message });

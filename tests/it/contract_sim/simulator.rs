@@ -161,6 +161,7 @@ fn refused(vigil: &Vigil) {
         (json!({"timeout_percent": 100.5}), "less_than_equal", "timeout_percent"),
         (json!({"malformed_rate": "NaN"}), "finite_number", "malformed_rate"),
         (json!({"malformed_percent": {}}), "float_type", "malformed_percent"),
+        (json!({"failure_percent": 5, "failure_rate": []}), "float_type", "failure_rate"),
     ] {
         let answer = vigil.post(path, &body).expect(422).json();
         assert_eq!(fault(&answer), (kind.to_owned(), format!("body.{loc}")), "{body}: {answer}");

@@ -7,57 +7,8 @@ use serde_json::{Value, json};
 use super::{decided, make, put};
 use crate::support::{Options, Request, Vigil, temp_dir};
 
-/// The sample file that clients of the project's older version have.
-const SAMPLE: &str = r#"
-policies:
-  - {name: high-cpu-alert, description: Scale up when CPU exceeds 90%, severity: warning, target: "web-*", enabled: true, auto_remediate: true,
-     condition: {type: any, conditions: [{type: metric_exceeds, metric: cpu_percent, threshold: 90}, {type: metric_exceeds, metric: cpu_usage, threshold: 85}]},
-     action: scale-up, params: {replicas: 2, increment: 1}}
-  - name: high-memory-alert
-    condition: {type: metric_exceeds, metric: memory_percent, threshold: 85}
-    action: custom
-    params: {notify: true}
-    target: all
-    severity: warning
-    auto_remediate: false
-  - name: low-disk-space
-    condition: {type: metric_below, metric: disk_free_percent, threshold: 5}
-    action: custom
-    params: {notify: true, escalate: true}
-    target: all
-    severity: critical
-    auto_remediate: false
-  - name: service-health-critical
-    condition: {type: metric_exceeds, metric: health_check_failures, threshold: 3}
-    action: restart-service
-    params: {graceful: true, timeout: 30}
-    target: api-server
-    severity: critical
-    auto_remediate: true
-  - name: resource-exhaustion
-    condition:
-      type: all
-      conditions:
-        - {type: metric_exceeds, metric: cpu_percent, threshold: 80}
-        - {type: metric_exceeds, metric: memory_percent, threshold: 80}
-    action: scale-up
-    params: {replicas: 3, increment: 2}
-    target: services
-    severity: warning
-    auto_remediate: true
-  - name: pod-drain-required
-    condition:
-      type: any
-      conditions:
-        - {type: metric_exceeds, metric: restart_count, threshold: 5}
-        - {type: metric_exceeds, metric: error_rate, threshold: 10}
-    action: drain-pod
-    params: {timeout: 60, grace_period: 30}
-    target: "pod-*"
-    severity: warning
-    auto_remediate: false
-    enabled: false
-"#;
+/// The sample file that is shipped.
+const SAMPLE: &str = include_str!("../../../host/deploy/samples/policies.yaml");
 
 fn settings(paths: &[&std::path::Path]) -> Options {
     Options::default().config(format!("[policies]\npaths = {}\n", json!(paths)))

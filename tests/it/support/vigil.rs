@@ -179,6 +179,12 @@ impl Vigil {
         self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// Changes its environment for its next start.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.options.env.retain(|(known, _)| known != name);
+        self.options.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Kills it in the middle of whatever it does.
     pub(crate) fn kill9(&mut self) {
         self.take().end(Signal::KILL, Duration::from_secs(5));

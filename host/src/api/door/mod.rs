@@ -23,6 +23,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use self::decode::Encoding;
+use super::journal::{self, Answered};
 use super::problem::{Carried, Problem, wants_problem_json};
 use super::{Api, Limits};
 use crate::config::{AuthMode, Config};
@@ -101,6 +102,8 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let page = cors::Page::of(&method, request.headers());
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
+    let client = site::client(request.headers(), peer, &api.door.proxies).ok().flatten();
     let template = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let (parts, body) = request.into_parts();
     let mut left = None;
@@ -123,7 +126,8 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     let took = began.elapsed();
     let status = response.status().as_u16();
     api.metrics.request(method.as_str(), template.as_deref().unwrap_or("unmatched"), status, took);
-    log(&id, (&method, &path), status, took);
+    let answered = Answered { id: &id, method: &method, path: &path, client, status, took };
+    journal::note(&api.settings, &answered);
     response
 }
 
@@ -149,15 +153,6 @@ fn shaped(mut response: Response, id: &str, problem_json: bool) -> Response {
 
 fn is_text(kind: &HeaderValue) -> bool {
     kind.as_bytes().starts_with(b"text/plain")
-}
-
-fn log(request_id: &str, (method, path): (&Method, &str), status: u16, took: std::time::Duration) {
-    let duration_ms = took.as_secs_f64() * 1e3;
-    if status >= 400 {
-        tracing::warn!(request_id, %method, path, status_code = status, duration_ms, "Request completed");
-    } else {
-        tracing::info!(request_id, %method, path, status_code = status, duration_ms, "Request completed");
-    }
 }
 
 /// An incoming id is used only if it can do no harm in a log.

@@ -78,18 +78,16 @@ impl Counts {
     ) -> Result<Option<Left>, Left> {
         let limit = match class {
             Class::Exempt => return Ok(None),
-            Class::Ingest => rate.ingest_requests,
-            Class::Actions => rate.actions_requests,
-            Class::Other => rate.requests,
+            Class::Ingest => (rate.ingest_requests, rate.ingest_period),
+            Class::Actions => (rate.actions_requests, rate.actions_period),
+            Class::Other => (rate.requests, rate.period),
         };
         if !rate.enabled {
             return Ok(None);
         }
         match client {
             Client::Token(id) => self.bucket(rate, (id, class), now).map(Some),
-            Client::Address(_) => {
-                self.window(self.hasher.hash_one((client, template)), (limit, rate.period), now).map(Some)
-            }
+            Client::Address(_) => self.window(self.hasher.hash_one((client, template)), limit, now).map(Some),
         }
     }
 
@@ -168,6 +166,8 @@ mod tests {
             ingest_requests,
             actions_requests,
             period,
+            ingest_period: period,
+            actions_period: period,
             token_requests,
             token_burst,
         }

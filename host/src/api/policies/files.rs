@@ -6,14 +6,62 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::read::draft;
+use crate::api::input::holds_nul;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::domain::policy::{Policy, Source};
-use crate::store::{Change, Store};
+use crate::store::{Change, Edition, Store};
 
 /// Largest policy file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// Most policies of one file.
 const MOST: usize = 10_000;
+
+/// Where policies are looked for, each time anew: a file may appear later.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    named: Vec<PathBuf>,
+    bases: Vec<PathBuf>,
+    config_path: Option<PathBuf>,
+    directory: PathBuf,
+}
+
+/// Where the seed's policies lie.
+const SEED: [&str; 2] = ["configs/policies.yaml", "configs/policies.json"];
+
+impl Sources {
+    /// Those of the configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            named: config.policies.paths.clone(),
+            bases: config.policies.bases.clone(),
+            config_path: config.policies.config_path.clone(),
+            directory: config.data_path("policies"),
+        }
+    }
+
+    /// Files and directories in the order in which they are read. Only what the configuration names must exist.
+    fn paths(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = self.config_path.iter().cloned().collect();
+        paths.extend(SEED.iter().map(|seed| self.place(Path::new(seed))).filter(|path| path.is_file()));
+        paths.extend(self.named.iter().map(|path| self.place(path)));
+        paths.extend(Some(self.directory.clone()).filter(|directory| directory.is_dir()));
+        let mut seen = HashSet::new();
+        paths.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+        paths
+    }
+
+    /// A relative path is looked for beside the configuration file, then in the working directory. The seed's own
+    /// file lies in `configs` itself, beside which `configs/…` is.
+    fn place(&self, path: &Path) -> PathBuf {
+        let beside = self.bases.iter().flat_map(|base| {
+            let above = base.parent().filter(|_| base.file_name().is_some_and(|name| name == "configs"));
+            [Some(base.join(path)), above.map(|above| above.join(path))]
+        });
+        beside.flatten().find(|candidate| candidate.exists()).unwrap_or_else(|| path.to_owned())
+    }
+}
 
 /// What a sync did.
 #[derive(Debug, Default)]
@@ -26,87 +74,175 @@ pub struct Synced {
     pub removed: Vec<String>,
     /// Entries that were skipped, each with its file, name and reason.
     pub errors: Vec<String>,
+    /// What the authors of the others should know.
+    pub notes: Vec<String>,
+    /// How many policies there are now.
+    pub total: usize,
+    /// The policies' revision now.
+    pub rev: i64,
+}
+
+/// A file or directory that can't be read, and why.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Which one.
+    pub path: PathBuf,
+    /// Why not.
+    pub why: String,
 }
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file or directory can't be read.
-    #[error("{}: {why}", .path.display())]
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
+    /// Files or directories can't be read: all of them.
+    #[error("{}", .0.iter().map(|file| format!("{}: {}", file.path.display(), file.why)).collect::<Vec<_>>().join("; "))]
+    Files(Vec<Unreadable>),
     /// The database did not take it.
     #[error(transparent)]
     Store(#[from] crate::store::Error),
 }
 
-/// Reads `paths` and adds, changes and removes policies that came from files. Those made over the API are
-/// left alone. A bad entry is skipped and named; a file that can't be read changes nothing at all.
-pub async fn sync(store: &Store, clock: &Clock, paths: &[PathBuf]) -> Result<Synced, Error> {
-    let mut entries = Vec::new();
-    for path in paths {
-        for file in files(path)? {
-            entries.extend(read(&file)?.into_iter().map(|entry| (file.clone(), entry)));
+/// How often a sync is begun again because somebody changed a policy meanwhile.
+const TRIES: usize = 10;
+
+/// Reads the sources and adds, changes and removes policies that came from files, in one transaction. Those made
+/// over the API are left alone. A bad entry is skipped and named; a file that can't be read changes nothing at all.
+pub async fn sync(store: &Store, clock: &Clock, sources: &Sources) -> Result<Synced, Error> {
+    let sources = sources.clone();
+    // Reading and compiling takes its time; other requests go on.
+    let read = tokio::task::spawn_blocking(move || Entries::read(&sources)).await;
+    let entries = read.map_err(|_| crate::store::Error::Broken("the reading ended early".to_owned()))??;
+    for _ in 0..TRIES {
+        let (stored, rev) = store.policies().await?;
+        let (changes, mut synced) = entries.changes(&stored);
+        synced.total = stored.len() + synced.added.len() - synced.removed.len();
+        synced.rev = rev;
+        if changes.is_empty() {
+            return Ok(synced);
+        }
+        match store.change_policies(&changes, "file", clock.now()).await {
+            Ok(rev) => return Ok(Synced { rev, ..synced }),
+            Err(crate::store::Error::Conflict) => {}
+            Err(other) => return Err(other.into()),
         }
     }
-    let (stored, _) = store.policies().await?;
-    let mut synced = Synced::default();
-    let mut changes = Vec::new();
-    let mut seen: HashSet<String> = HashSet::new();
-    let by_name: HashMap<&str, &Policy> =
-        stored.iter().map(|policy| (policy.name.as_str(), policy)).collect();
-    for (file, entry) in entries {
-        let name = entry.get("name").and_then(Value::as_str).unwrap_or("(no name)").trim().to_owned();
-        if !seen.insert(name.clone()) {
-            synced.errors.push(format!("{}: {name}: a policy of that name stands before it", file.display()));
-            continue;
-        }
-        match tokio::task::block_in_place(|| draft(&entry)) {
-            Ok(draft) => one(&by_name, draft, &mut changes, &mut synced),
-            Err(problem) => synced.errors.push(format!("{}: {name}: {}", file.display(), problem.text())),
-        }
-    }
-    for policy in stored.iter().filter(|p| p.source == Source::File && !seen.contains(&p.name)) {
-        changes.push(Change::Remove { name: policy.name.clone() });
-        synced.removed.push(policy.name.clone());
-    }
-    if !changes.is_empty() {
-        store.change_policies(&changes, "file", clock.now()).await?;
-    }
-    Ok(synced)
+    Err(crate::store::Error::Conflict.into())
 }
 
-fn one(stored: &HashMap<&str, &Policy>, draft: super::Draft, changes: &mut Vec<Change>, synced: &mut Synced) {
+/// What the files say.
+struct Entries {
+    /// The good ones, in order.
+    drafts: Vec<(PathBuf, super::Draft)>,
+    /// Names that stand in the files, also of bad entries: a policy is not removed for a typing error.
+    names: HashSet<String>,
+    errors: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Entries {
+    fn read(sources: &Sources) -> Result<Self, Error> {
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        for path in sources.paths() {
+            match files(&path) {
+                Ok(files) => {
+                    for file in files {
+                        match read(&file) {
+                            Ok(entries) => {
+                                found.extend(entries.into_iter().map(|entry| (file.clone(), entry)));
+                            }
+                            Err(wrong) => unreadable.push(wrong),
+                        }
+                    }
+                }
+                Err(wrong) => unreadable.push(wrong),
+            }
+        }
+        if !unreadable.is_empty() {
+            return Err(Error::Files(unreadable));
+        }
+        let mut entries =
+            Self { drafts: Vec::new(), names: HashSet::new(), errors: Vec::new(), notes: Vec::new() };
+        for (file, entry) in found {
+            entries.take(file, &entry);
+        }
+        Ok(entries)
+    }
+
+    fn take(&mut self, file: PathBuf, entry: &Value) {
+        let name = entry.get("name").and_then(Value::as_str).unwrap_or("(no name)").trim().to_owned();
+        let place = format!("{}: {name}", file.display());
+        if !self.names.insert(name) {
+            self.errors.push(format!("{place}: a policy of that name stands before it"));
+            return;
+        }
+        if holds_nul(entry) {
+            self.errors.push(format!("{place}: a text holds NUL, which no database can keep"));
+            return;
+        }
+        match draft(entry) {
+            Ok(draft) => {
+                self.notes.extend(draft.warnings.iter().map(|warning| format!("{place}: {warning}")));
+                if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
+                    self.notes.push(format!("{place}: says nothing of auto_remediate, so it only observes"));
+                }
+                self.drafts.push((file, draft));
+            }
+            Err(problem) => self.errors.push(format!("{place}: {}", problem.text())),
+        }
+    }
+
+    /// What must change for the database to say what the files say.
+    fn changes(&self, stored: &[Policy]) -> (Vec<Change>, Synced) {
+        let by_name: HashMap<&str, &Policy> =
+            stored.iter().map(|policy| (policy.name.as_str(), policy)).collect();
+        let mut synced =
+            Synced { errors: self.errors.clone(), notes: self.notes.clone(), ..Synced::default() };
+        let mut changes = Vec::new();
+        for (file, draft) in &self.drafts {
+            let known = by_name.get(draft.spec.name.as_str()).copied();
+            changes.extend(one(known, draft, file, &mut synced));
+        }
+        for policy in stored.iter().filter(|p| p.source == Source::File && !self.names.contains(&p.name)) {
+            changes.push(Change::Remove { edition: Edition::of(policy), name: policy.name.clone() });
+            synced.removed.push(policy.name.clone());
+        }
+        (changes, synced)
+    }
+}
+
+fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Option<Change> {
     let name = draft.spec.name.clone();
-    match stored.get(name.as_str()).copied() {
+    let (spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
+    match known {
         None => {
-            changes.push(Change::Add {
-                spec: Box::new(draft.spec),
-                enabled: draft.enabled,
-                source: Source::File,
-            });
             synced.added.push(name);
+            Some(Change::Add { spec, enabled: draft.enabled, source, declared })
         }
         Some(known) if known.source == Source::Api => {
-            synced.errors.push(format!("{name}: a policy of that name was made over the API and is kept"));
+            let place = file.display();
+            synced
+                .errors
+                .push(format!("{place}: {name}: a policy of that name was made over the API and is kept"));
+            None
         }
-        Some(known) if known.spec != draft.spec => {
-            // Switching a file's policy off by hand outlives the next reading of the file.
-            let spec = Box::new(draft.spec);
-            changes.push(Change::Replace { spec, enabled: known.enabled, source: Source::File });
-            synced.updated.push(name);
+        Some(known) => {
+            // What the file says of `enabled` counts where it has changed; else a switch by hand outlives it.
+            let changed = known.declared.is_some_and(|before| before != draft.enabled);
+            let enabled = if changed { draft.enabled } else { known.enabled };
+            if known.spec == draft.spec && enabled == known.enabled && !changed && known.declared.is_some() {
+                return None;
+            }
+            if known.spec != draft.spec || enabled != known.enabled {
+                synced.updated.push(name);
+            }
+            Some(Change::Replace { edition: Edition::of(known), spec, enabled, source, declared })
         }
-        Some(_) => {}
     }
 }
 
 /// The file itself, or the YAML and JSON files of a directory in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let wrong = |why: std::io::Error| Error::File { path: path.to_owned(), why: why.to_string() };
+fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+    let wrong = |why: std::io::Error| Unreadable { path: path.to_owned(), why: why.to_string() };
     if !std::fs::metadata(path).map_err(wrong)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -122,8 +258,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<Vec<Value>, Error> {
-    let wrong = |why: String| Error::File { path: path.to_owned(), why };
+fn read(path: &Path) -> Result<Vec<Value>, Unreadable> {
+    let wrong = |why: String| Unreadable { path: path.to_owned(), why };
     let size = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?.len();
     if size > LARGEST {
         return Err(wrong(format!("has {size} bytes; a policy file has at most {LARGEST}")));

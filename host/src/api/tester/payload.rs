@@ -9,8 +9,11 @@ use crate::domain::policy::Pattern;
 /// The name that stands for a pattern's star.
 const TEST: &str = "vigil-test";
 
+/// Words in a policy's name, and the metrics they stand for with their values.
+type ByName = (&'static [&'static str], &'static [(&'static str, f64)]);
+
 /// What the name of a policy tells where its condition tells nothing.
-const BY_NAME: [(&[&str], &[(&str, f64)]); 8] = [
+const BY_NAME: [ByName; 8] = [
     (&["cpu"], &[("cpu_percent", 95.0)]),
     (&["mem"], &[("memory_percent", 90.0)]),
     (&["disk"], &[("disk_free_percent", 2.0)]),
@@ -77,7 +80,9 @@ fn collect(condition: &Condition, bounds: &mut BTreeMap<String, Vec<Bound>>) {
             bounds.entry(metric.clone()).or_default().push(Bound::Below(*threshold));
         }
         Condition::All(members) | Condition::Any(members) => {
-            members.iter().for_each(|member| collect(member, bounds));
+            for member in members {
+                collect(member, bounds);
+            }
         }
         Condition::Cel(_) => {}
     }

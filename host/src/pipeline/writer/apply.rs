@@ -53,9 +53,12 @@ impl Writer {
         unknown.sort_unstable();
         unknown.dedup();
         if !unknown.is_empty() {
-            for row in tx.series(&unknown).await? {
-                let identity = Identity::new(row.identity.as_str().into());
-                self.add_series(id, &row, identity)?;
+            let at_once = self.parts.settings.now().policy.batch_size as usize;
+            for some in unknown.chunks(at_once.max(1)) {
+                for row in tx.series(some).await? {
+                    let identity = Identity::new(row.identity.as_str().into());
+                    self.add_series(id, &row, identity)?;
+                }
             }
         }
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);

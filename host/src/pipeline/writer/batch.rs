@@ -212,7 +212,7 @@ impl Writer {
         }
         let ledgers = self.ledgers(tx, findings, plan.now).await?;
         let (clock, policies) = (self.parts.clock.clone(), Arc::clone(&self.policies));
-        let mut deciding = Deciding::new(plan, ledgers, self.parts.max_attempts, &clock);
+        let mut deciding = Deciding::new(plan, ledgers, self.parts.settings.max_attempts(), &clock);
         let mut begun = HashSet::new();
         for item in items {
             for finding in &findings.list[item.findings.clone()] {
@@ -288,10 +288,10 @@ impl Writer {
     fn committed(&mut self, plan: &Plan, items: &[Item<'_>], began: Instant) {
         let metrics = Arc::clone(&self.parts.metrics);
         metrics.ingest_committed(plan.samples.len(), began.elapsed());
-        let mut names: HashMap<&str, u64> = HashMap::new();
         // A sender's events mostly follow each other by name.
-        let mut run = ("", 0);
+        let (mut names, mut run) = (HashMap::<&str, u64>::new(), ("", 0));
         for item in items.iter().filter(|item| item.id > 0 && !item.repeat) {
+            super::drift_latency(&metrics, item.event);
             let name = item.event.series.name.as_str();
             if name != run.0 {
                 *names.entry(run.0).or_default() += run.1;

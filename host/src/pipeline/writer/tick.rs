@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Writer;
 use crate::domain::event::{NO_TARGET, Tags, partition_of};
 use crate::domain::incident::State;
 use crate::engine::{Findings, Truth};
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
-use crate::store::{Error, Plan, StandingRow, Verdict, Writing};
+use crate::store::{Error, LastRun, Plan, StandingRow, Verdict, Writing};
 
 /// An incident without data for so long is over, as far as anyone can tell.
 const EXPIRY: Duration = Duration::from_hours(1);
@@ -17,7 +17,10 @@ const EXPIRY: Duration = Duration::from_hours(1);
 impl Writer {
     /// Evaluates the partitions that are due and that no other node is ticking.
     pub(super) async fn tick(&mut self) {
-        let due = self.now().before(self.parts.tick);
+        if !self.parts.settings.now().policy.enabled {
+            return self.look().await;
+        }
+        let (start, due) = (Instant::now(), self.now().before(self.parts.settings.tick()));
         let (mut tx, seqs, rev) = match self.parts.store.begin_due(due).await {
             Ok(begun) => begun,
             Err(wrong) => {
@@ -26,13 +29,18 @@ impl Writer {
             }
         };
         if seqs.is_empty() {
+            if let Err(wrong) = self.refresh(&mut tx, rev).await {
+                tracing::warn!(error = %wrong, "the policies could not be read");
+            }
             return;
         }
         let touched: Vec<u16> = seqs.iter().map(|at| at.id).collect();
         let done = async {
             self.refresh(&mut tx, rev).await?;
             self.catch_up(&mut tx, &seqs).await?;
-            let plan = self.evaluate(&mut tx, &touched).await?;
+            let (plan, evaluated) = self.evaluate(&mut tx, &touched).await?;
+            let took_us = i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX);
+            tx.ran(&LastRun { at: plan.now, took_us, evaluated, node: self.parts.node.clone() }).await?;
             self.commit(tx, &plan).await?;
             Ok::<_, Error>(plan)
         };
@@ -45,7 +53,21 @@ impl Writer {
         }
     }
 
-    async fn evaluate(&mut self, tx: &mut Writing, touched: &[u16]) -> Result<Plan, Error> {
+    /// Takes up the policies if their revision has moved, without an evaluation.
+    pub(super) async fn look(&mut self) {
+        let looked = async {
+            // Nothing is due since the beginning of time: only the revision is asked for.
+            let never = crate::domain::Timestamp::from_micros(i64::MIN);
+            let (mut tx, _, rev) = self.parts.store.begin_due(never).await?;
+            self.refresh(&mut tx, rev).await
+        };
+        if let Err(wrong) = looked.await {
+            tracing::warn!(error = %wrong, "the policies could not be read");
+        }
+    }
+
+    /// What is to be recorded, and how many evaluations there were.
+    async fn evaluate(&mut self, tx: &mut Writing, touched: &[u16]) -> Result<(Plan, i64), Error> {
         let now = self.now();
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
         let mut plan = Plan {
@@ -70,7 +92,7 @@ impl Writer {
             }
         }
         let clock = self.parts.clock.clone();
-        let mut deciding = Deciding::new(&mut plan, ledgers, self.parts.max_attempts, &clock);
+        let mut deciding = Deciding::new(&mut plan, ledgers, self.parts.settings.max_attempts(), &clock);
         for finding in &findings.list {
             let compiled = policies.get(finding.policy);
             let target = finding.target.as_deref().unwrap_or(NO_TARGET);
@@ -89,8 +111,9 @@ impl Writer {
         }
         self.name_plugins(&mut plan);
         tx.record(&mut plan).await?;
+        let evaluated = findings.evaluations();
         self.count(findings);
-        Ok(plan)
+        Ok((plan, evaluated))
     }
 
     /// The incidents that stand in those partitions; their engines are told, whoever opened them.
@@ -144,6 +167,9 @@ impl Writer {
             if !action.simulated {
                 metrics.queue_operation("enqueue");
             }
+            let policy_name = action.policy.as_ref().map_or("", |policy| policy.1.as_str());
+            tracing::info!(action_id = action.id, policy_name, target = %action.target, action = %action.kind,
+                event_id = action.event_id, simulated = action.simulated, "Action created");
             if action.phase == crate::domain::Phase::Ready {
                 ready.push((action.id, action.priority));
             }

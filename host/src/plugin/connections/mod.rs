@@ -35,15 +35,20 @@ pub(super) enum Refusal {
 /// All connections of the node, by name.
 pub(super) type Connections = BTreeMap<String, Arc<Connection>>;
 
+/// Sees to it that TLS has its algorithms: clients are made after this.
+pub(super) fn tls_ready() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // A race with another part of the process is lost without harm: it installs the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
 /// Opens every connection: reads its environment variables and checks its settings; nothing is dialled.
 pub(super) fn open(
     settings: &BTreeMap<String, ConnectionSettings>,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Connections, super::Error> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // A race with another part of the process is lost without harm: it installs the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+    tls_ready();
     settings
         .iter()
         .map(|(name, settings)| {

@@ -1,0 +1,37 @@
+//! Policies read again from their files.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+
+use super::files::{self, Synced};
+use super::shape::Reloaded;
+use crate::api::Api;
+use crate::api::problem::{self, Invalid, Problem};
+
+/// Reads the policy files again.
+///
+/// In one transaction: policies of files are added, changed and removed; those made over the API are left alone. A bad
+/// or repeated entry is skipped and named in `errors`. A file that can't be read changes nothing at all.
+#[utoipa::path(post, path = "/api/v1/policies/reload", tag = "policies", security(("token" = ["author"])),
+    responses((status = 200, description = "What has changed", body = Reloaded),
+        (status = 409, description = "Others keep changing the policies", body = problem::Body),
+        (status = 422, description = "A file can't be read; nothing was changed", body = problem::Body)))]
+pub(super) async fn reload(State(api): State<Api>) -> Result<Json<Reloaded>, Problem> {
+    let synced = files::sync(&api.store, &api.clock, &api.sources).await.map_err(|wrong| match wrong {
+        files::Error::Files(files) => Problem::invalid(
+            files
+                .into_iter()
+                .map(|file| {
+                    let path = json!(file.path.display().to_string());
+                    Invalid::new("value_error", vec![json!("body"), path.clone()], file.why, path)
+                })
+                .collect(),
+        ),
+        files::Error::Store(wrong) => wrong.into(),
+    })?;
+    api.ingest.policies_changed(synced.rev).await;
+    let Synced { added, updated, removed, errors, notes, total, .. } = synced;
+    let message = format!("Policies reloaded successfully ({total} policies)");
+    Ok(Json(Reloaded { ok: true, message, added, updated, removed, errors, warnings: notes }))
+}
