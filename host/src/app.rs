@@ -213,8 +213,8 @@ impl App {
         Ok(())
     }
 
-    /// The clock that everything here asks.
     #[must_use]
+    /// The clock that everything here asks.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
