@@ -80,7 +80,6 @@ pub enum Error {
 /// Everything that is open.
 pub struct App {
     config: Config,
-    clock: Clock,
     store: Store,
     api: api::Parts,
     arrivals: Arrivals,
@@ -170,7 +169,7 @@ impl App {
             document: Arc::from(""),
             ending: CancellationToken::new(),
         };
-        Ok(Self { config, clock, store, api, arrivals, orders, writer, parts, certificate, _lock: lock })
+        Ok(Self { config, store, api, arrivals, orders, writer, parts, certificate, _lock: lock })
     }
 
     /// Serves until `shutdown`, then ends in order: no new claims and a red readiness first, the attempts
@@ -211,12 +210,6 @@ impl App {
         store.close().await;
         tracing::info!("Ended");
         Ok(())
-    }
-
-    #[must_use]
-    /// The clock that everything here asks.
-    pub fn clock(&self) -> &Clock {
-        &self.clock
     }
 }
 
