@@ -80,7 +80,6 @@ pub enum Error {
 /// Everything that is open.
 pub struct App {
     config: Config,
-    clock: Clock,
     store: Store,
     api: api::Parts,
     arrivals: Arrivals,
@@ -120,10 +119,7 @@ impl App {
             config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
         let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
         let (store, installation) = migrated(&config, &clock).await?;
-        let queue = match &config.redis.url {
-            None => Queue::embedded(),
-            Some(url) => Queue::Redis(queue::Hints::new(url.expose(), &installation)?),
-        };
+        let queue = open_queue(&config, &installation)?;
         let plugins = open_plugins(&config).await?;
         let sources = read_policies(&config, &store, &clock).await?;
         let door = door(&config, &store, &clock).await?;
@@ -147,7 +143,6 @@ impl App {
         let remediation = remediation(&config, &installation)?;
         let at_work = (&metrics, &running, &settings, &remediation);
         let parts = parts(&config, &clock, (&store, &queue, &plugins), at_work);
-        let loops = Loops::default();
         let api = api::Parts {
             store: store.clone(),
             ingest,
@@ -159,7 +154,7 @@ impl App {
             simulator,
             policies,
             settings,
-            loops,
+            loops: Loops::default(),
             sources: Arc::new(sources),
             about: config.run.about.clone(),
             metrics_path: config.run.metrics_path.clone(),
@@ -167,14 +162,14 @@ impl App {
             limits: limits(&config),
             remediation,
             warned: api::Warned::default(),
-            node: rustix::system::uname().nodename().to_string_lossy().into(),
+            node: node_name().into(),
             door,
             started: Instant::now(),
             permissions: Arc::default(),
             document: Arc::from(""),
             ending: CancellationToken::new(),
         };
-        Ok(Self { config, clock, store, api, arrivals, orders, writer, parts, certificate, _lock: lock })
+        Ok(Self { config, store, api, arrivals, orders, writer, parts, certificate, _lock: lock })
     }
 
     /// Serves until `shutdown`, then ends in order: no new claims and a red readiness first, the attempts
@@ -215,12 +210,6 @@ impl App {
         store.close().await;
         tracing::info!("Ended");
         Ok(())
-    }
-
-    /// The clock that everything here asks.
-    #[must_use]
-    pub fn clock(&self) -> &Clock {
-        &self.clock
     }
 }
 
@@ -268,6 +257,13 @@ async fn join(tasks: &mut JoinSet<()>, patience: Duration, what: &str) {
         tracing::error!(task = what, "a task did not end in time and is left behind");
         tasks.abort_all();
     }
+}
+
+fn open_queue(config: &Config, installation: &str) -> Result<Queue, Error> {
+    Ok(match &config.redis.url {
+        None => Queue::embedded(),
+        Some(url) => Queue::Redis(queue::Hints::new(url.expose(), installation)?),
+    })
 }
 
 async fn open_plugins(config: &Config) -> Result<Plugins, Error> {

@@ -107,7 +107,8 @@ async fn ready(State(api): State<Api>) -> Response {
 
 /// The numbers, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "service", security(("token" = ["read"])),
-    responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain; version=0.0.4; charset=utf-8")))]
+    responses((status = 200, description = "Text format 0.0.4", body = String, content_type = "text/plain; version=0.0.4; charset=utf-8"),
+        (status = 404, description = "They are switched off", body = super::problem::Body)))]
 async fn metrics(State(api): State<Api>) -> Response {
     if !api.settings.now().metrics_enabled {
         return super::problem::not_found().await.into_response();

@@ -198,6 +198,11 @@ pub fn router(mut parts: Parts) -> (Router, Api) {
     document.info.description = Some(parts.about.description.clone());
     document.info.version.clone_from(&parts.about.version);
     parts.permissions = Arc::new(Permissions::of(&document));
+    if parts.metrics_path != METRICS
+        && let Some(item) = document.paths.paths.remove(METRICS)
+    {
+        document.paths.paths.insert(parts.metrics_path.clone(), item);
+    }
     parts.document = docs::text(&document);
     let api = Api(Arc::new(parts));
     let (body, path) = (DefaultBodyLimit::max(api.limits.ingest_body), api.metrics_path.clone());
