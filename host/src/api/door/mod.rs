@@ -13,7 +13,7 @@ mod site;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{MatchedPath, Request, State};
@@ -21,6 +21,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, Limited};
 
 use self::decode::Encoding;
 use super::journal::{self, Answered};
@@ -34,6 +35,8 @@ pub use identity::{Principal, Tokens};
 pub use rate::Shared as SharedRate;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long the body of a refused request may take to its end.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// The two ends of a connection, as the listener tells the door.
 #[derive(Clone, Copy, Debug, Default)]
@@ -210,10 +213,28 @@ async fn admit(
     counted.map_err(rate::Left::refusal)?;
     scope::check(api, &principal, &mut parts).await?;
     let (encoding, sizes) = (decode::encoding(&parts.headers)?, Sizes::of(class, &api.limits));
-    let held = door.rooms.enter(class, sizes.expected(&body, encoding)).await?;
+    let held = match door.rooms.enter(class, sizes.expected(&body, encoding)).await {
+        Ok(held) => held,
+        Err(refusal) => {
+            drained(body, sizes.wire).await;
+            return Err(refusal);
+        }
+    };
     parts.extensions.insert(principal);
     let body = decode::decoded(body, encoding, sizes.wire);
     Ok(Admitted::In(Request::from_parts(parts, body), held))
+}
+
+/// Reads a body that nobody wants to its end, within a second and its limit: a client that is still sending when the
+/// connection closes would never see the answer that says when to come back.
+async fn drained(body: Body, limit: usize) {
+    if body.size_hint().lower() > limit as u64 {
+        return;
+    }
+    let mut body = Limited::new(body, limit);
+    let whole = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever takes longer is hung up on.
+    let _ = tokio::time::timeout(DRAIN, whole).await;
 }
 
 fn to_fallback(peer: Peer, parts: Parts, body: Body) -> Result<Admitted, Problem> {
