@@ -11,11 +11,12 @@ use crate::stage::stored;
 use crate::support::{Options, Vigil, program, temp_dir};
 
 /// Mounts a small file system where the data is to be, then becomes the server: same process, same id.
-const SCRIPT: &str = r#"mount -t tmpfs -o size=8m none "$VIGIL_TEST_DATA" && exec "$@""#;
+const SCRIPT: &str =
+    r#"mount --make-rprivate / 2>/dev/null; mount -t tmpfs -o size=8m none "$VIGIL_TEST_DATA" && exec "$@""#;
 
 fn small_disk(data: &std::path::Path) -> Options {
     let unshare = program("unshare", "util-linux").display().to_string();
-    let mut prefix = vec![unshare, "--mount".to_owned()];
+    let mut prefix = vec![unshare, "--mount".to_owned(), "--propagation".to_owned(), "unchanged".to_owned()];
     if !geteuid().is_root() {
         prefix.push("--map-root-user".to_owned());
     }

@@ -52,6 +52,8 @@ fn a_crowd_does_not_lock_the_operator_out() {
     let vigil = Vigil::start(Options::default().config(config));
     let action = json!({"target": "web", "action": "restart"});
     let id = vigil.post_json("/api/v1/actions", &action)["action_id"].clone();
+    // Its place is given back a moment after its answer; the crowd is to find all of them.
+    std::thread::sleep(Duration::from_millis(300));
     let crowd: Vec<TcpStream> = (0..20).map(|_| connect(&vigil)).collect();
     std::thread::sleep(Duration::from_millis(200));
     let begun = Instant::now();
