@@ -59,38 +59,8 @@ struct Sample {
     depth: i64,
 }
 
-/// The queue since the installation.
-#[derive(Serialize, ToSchema)]
-struct QueueStatus {
-    /// Always `remediation_queue`.
-    queue_name: &'static str,
-    /// Queued and not leased; held actions are not in the queue.
-    queue_depth: i64,
-    /// The same.
-    queue_length: i64,
-    /// Queued actions that completed.
-    completed: i64,
-    /// The same.
-    tasks_completed: i64,
-    /// Queued actions that failed.
-    failed: i64,
-    /// The same.
-    tasks_failed: i64,
-    /// Put in the queue, each retry again.
-    tasks_enqueued: i64,
-    /// Taken out to be run, each retry again.
-    tasks_dequeued: i64,
-    /// Completed in percent of ended, to one decimal; 0 if none has ended.
-    success_rate: f64,
-    /// The action that ended last.
-    #[schema(required = true)]
-    last_processed_task: Option<LastTask>,
-    /// A sample every 5 seconds, the last 60 of them, oldest first.
-    history: Vec<Sample>,
-}
-
 /// The six numbers under their documented names.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 struct QueueSix {
     /// Queued and not leased.
     queue_depth: i64,
@@ -106,6 +76,33 @@ struct QueueSix {
     success_rate: f64,
 }
 
+/// The six, and the names under which older clients know them.
+#[derive(Serialize, ToSchema)]
+struct Numbers {
+    #[serde(flatten)]
+    six: QueueSix,
+    /// The same as `queue_depth`.
+    queue_length: i64,
+    /// The same as `tasks_completed`.
+    completed: i64,
+    /// The same as `tasks_failed`.
+    failed: i64,
+    /// The action that ended last.
+    #[schema(required = true)]
+    last_processed_task: Option<LastTask>,
+}
+
+/// The queue since the installation.
+#[derive(Serialize, ToSchema)]
+struct QueueStatus {
+    /// Always `remediation_queue`.
+    queue_name: &'static str,
+    #[serde(flatten)]
+    numbers: Numbers,
+    /// A sample every 5 seconds, the last 60 of them, oldest first.
+    history: Vec<Sample>,
+}
+
 /// The queue for dashboards.
 #[derive(Serialize, ToSchema)]
 struct QueueStats {
@@ -113,27 +110,8 @@ struct QueueStats {
     ok: bool,
     /// The six numbers under their documented names.
     queue: QueueSix,
-    /// Queued and not leased.
-    queue_depth: i64,
-    /// The same.
-    queue_length: i64,
-    /// Queued actions that completed.
-    completed: i64,
-    /// The same.
-    tasks_completed: i64,
-    /// Queued actions that failed.
-    failed: i64,
-    /// The same.
-    tasks_failed: i64,
-    /// Put in the queue, each retry again.
-    tasks_enqueued: i64,
-    /// Taken out to be run, each retry again.
-    tasks_dequeued: i64,
-    /// Completed in percent of ended, to one decimal.
-    success_rate: f64,
-    /// The action that ended last.
-    #[schema(required = true)]
-    last_processed_task: Option<LastTask>,
+    #[serde(flatten)]
+    numbers: Numbers,
     /// The last five samples of the length, oldest first.
     history: Vec<i64>,
 }
@@ -224,24 +202,41 @@ fn last(numbers: &QueueNumbers) -> Option<LastTask> {
     })
 }
 
+impl Numbers {
+    fn of(read: &QueueNumbers) -> Self {
+        let six = QueueSix {
+            queue_depth: read.depth,
+            tasks_enqueued: read.enqueued,
+            tasks_dequeued: read.dequeued,
+            tasks_completed: read.completed,
+            tasks_failed: read.failed,
+            success_rate: rate(read),
+        };
+        let last_processed_task = last(read);
+        Self {
+            six,
+            queue_length: read.depth,
+            completed: read.completed,
+            failed: read.failed,
+            last_processed_task,
+        }
+    }
+}
+
 /// The queue since the installation.
 #[utoipa::path(get, path = "/api/v1/queue/status", tag = "queue", security(("token" = ["read"])),
     responses((status = 200, description = "Its numbers", body = QueueStatus)))]
 async fn status(State(api): State<Api>) -> Result<Json<QueueStatus>, Problem> {
-    let n = api.store.queue_numbers(SAMPLES).await?;
+    let read = api.store.queue_numbers(SAMPLES).await?;
     Ok(Json(QueueStatus {
         queue_name: "remediation_queue",
-        queue_depth: n.depth,
-        queue_length: n.depth,
-        completed: n.completed,
-        tasks_completed: n.completed,
-        failed: n.failed,
-        tasks_failed: n.failed,
-        tasks_enqueued: n.enqueued,
-        tasks_dequeued: n.dequeued,
-        success_rate: rate(&n),
-        last_processed_task: last(&n),
-        history: n.history.iter().rev().map(|(time, depth)| Sample { time: *time, depth: *depth }).collect(),
+        numbers: Numbers::of(&read),
+        history: read
+            .history
+            .iter()
+            .rev()
+            .map(|(time, depth)| Sample { time: *time, depth: *depth })
+            .collect(),
     }))
 }
 
@@ -249,31 +244,10 @@ async fn status(State(api): State<Api>) -> Result<Json<QueueStatus>, Problem> {
 #[utoipa::path(get, path = "/api/v1/ui/queue/stats", tag = "queue", security(("token" = ["read"])),
     responses((status = 200, description = "Its numbers", body = QueueStats)))]
 async fn stats(State(api): State<Api>) -> Result<Json<QueueStats>, Problem> {
-    let n = api.store.queue_numbers(DEPTHS).await?;
-    let success_rate = rate(&n);
-    let queue = QueueSix {
-        queue_depth: n.depth,
-        tasks_enqueued: n.enqueued,
-        tasks_dequeued: n.dequeued,
-        tasks_completed: n.completed,
-        tasks_failed: n.failed,
-        success_rate,
-    };
-    Ok(Json(QueueStats {
-        ok: true,
-        queue,
-        queue_depth: n.depth,
-        queue_length: n.depth,
-        completed: n.completed,
-        tasks_completed: n.completed,
-        failed: n.failed,
-        tasks_failed: n.failed,
-        tasks_enqueued: n.enqueued,
-        tasks_dequeued: n.dequeued,
-        success_rate,
-        last_processed_task: last(&n),
-        history: n.history.iter().rev().map(|(_, depth)| *depth).collect(),
-    }))
+    let read = api.store.queue_numbers(DEPTHS).await?;
+    let numbers = Numbers::of(&read);
+    let history = read.history.iter().rev().map(|(_, depth)| *depth).collect();
+    Ok(Json(QueueStats { ok: true, queue: numbers.six, numbers, history }))
 }
 
 /// How the queue is doing; always 200.
@@ -341,14 +315,7 @@ async fn inject(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Resul
 
 /// `count` of the body, which may be absent or null.
 async fn count(api: &Api, headers: &HeaderMap, sent: Body) -> Result<usize, Problem> {
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(5);
-    }
-    if let input::Media::Lines = input::media(headers)? {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
-    }
-    let value = input::parse(&bytes)?;
+    let Some(value) = input::optional(api, headers, sent).await? else { return Ok(5) };
     if value.is_null() {
         return Ok(5);
     }
