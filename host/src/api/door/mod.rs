@@ -11,7 +11,7 @@ mod room;
 mod scope;
 mod site;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -106,16 +106,18 @@ pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     let path = request.uri().path().to_owned();
     let page = cors::Page::of(&method, request.headers());
     let peer = request.extensions().get::<Peer>().copied().unwrap_or_default();
-    let client = site::client(request.headers(), peer, &api.door.proxies).ok().flatten();
+    let address = site::client(request.headers(), peer, &api.door.proxies);
+    let client = address.as_ref().ok().copied().flatten();
     let template = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let (parts, body) = request.into_parts();
     let mut left = None;
-    let mut response = match admit(&api, (parts, body), (&page, template.as_deref(), &mut left)).await {
-        // The room is given back when the answer is made, not when it has been read.
-        Ok(Admitted::In(request, _held)) => next.run(request).await,
-        Ok(Admitted::Answered(response)) => response,
-        Err(problem) => problem.into_response(),
-    };
+    let mut response =
+        match admit(&api, (parts, body, address), (&page, template.as_deref(), &mut left)).await {
+            // The room is given back when the answer is made, not when it has been read.
+            Ok(Admitted::In(request, _held)) => next.run(request).await,
+            Ok(Admitted::Answered(response)) => response,
+            Err(problem) => problem.into_response(),
+        };
     response = shaped(response, &id, problem_json);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -172,14 +174,14 @@ enum Admitted {
 
 async fn admit(
     api: &Api,
-    (mut parts, body): (Parts, Body),
+    (mut parts, body, address): (Parts, Body, Result<Option<IpAddr>, Problem>),
     (page, template, left): (&cors::Page, Option<&str>, &mut Option<rate::Left>),
 ) -> Result<Admitted, Problem> {
     let door = &*api.door;
     let peer = parts.extensions.get::<Peer>().copied().unwrap_or_default();
     site::head(&parts)?;
     site::host(&parts, peer, &api.limits.hosts)?;
-    let address = site::client(&parts.headers, peer, &door.proxies)?;
+    let address = address?;
     if let Some(answer) = page.preflight() {
         return Ok(Admitted::Answered(answer));
     }
