@@ -139,7 +139,7 @@ fn every_row_answers_as_the_contract_says(options: Options) {
         }
     }
     // The seed's defect 35: names that no route can reach.
-    for name in ["", " ", "a/b", "a\u{7}b", "a\nb", &"n".repeat(256)] {
+    for name in ["", " ", "a/b", "a\u{7}b", "a\nb", "evaluate", "reload", &"n".repeat(256)] {
         let answer = vigil.post("/api/v1/policies", &policy(name, json!({})));
         assert_eq!(answer.status, 422, "name {name:?}: {}", answer.text());
         assert_eq!(

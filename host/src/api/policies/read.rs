@@ -44,6 +44,8 @@ const RAILS_NOT_YET: [&str; 11] = [
     "failure_domain",
     "mass_failure",
 ];
+/// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
+const ROUTES: [&str; 2] = ["evaluate", "reload"];
 const RAILS: [&str; 5] = ["for", "cooldown", "max_actions", "window", "max_event_age"];
 /// The longest duration a guardrail may have: 30 days.
 const LONGEST: Duration = Duration::from_hours(720);
@@ -68,6 +70,9 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
         Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let mut warnings = Vec::new();
     let name = fields.text("name", 1..=255, true);
+    if name.as_deref().is_some_and(|name| ROUTES.contains(&name)) {
+        fields.fault("value_error", "name", "Value error, a route of this API has that name; choose another");
+    }
     if name.as_deref().is_some_and(|name| name.contains('/') || name.chars().any(char::is_control)) {
         fields.fault(
             "value_error",
