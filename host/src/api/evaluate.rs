@@ -15,8 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
-use super::input::Fields;
-use super::policies;
+use super::input::{self, Fields};
 use super::problem::{self, Problem};
 use crate::domain::Timestamp;
 use crate::domain::event::{NO_TARGET, normal_name};
@@ -112,7 +111,7 @@ async fn evaluate(
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Json<Evaluation>, Problem> {
-    let asked = asked(&policies::body(&api, &headers, sent).await?)?;
+    let asked = asked(&input::json(&api, &headers, sent).await?)?;
     let (stored, now) = (enabled(&api).await?, api.clock.now());
     let evaluated = tokio::task::spawn_blocking(move || evaluation(&stored, asked, now)).await;
     evaluated.map(Json).map_err(|_| ended_early())

@@ -77,9 +77,7 @@ struct Recorded {
 }
 
 async fn object(api: &Api, headers: &HeaderMap, sent: Body) -> Result<Value, Problem> {
-    input::media(headers)?;
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    let value = input::parse(&bytes)?;
+    let value = input::json(api, headers, sent).await?;
     Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     Ok(value)
 }

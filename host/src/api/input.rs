@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::{Map, Value, json};
 
+use super::Api;
 use super::door::Undecodable;
 use super::problem::{Invalid, Problem};
 use crate::domain::Timestamp;
@@ -44,6 +45,31 @@ fn cause<'a, T: Error + 'static>(wrong: &'a (dyn Error + 'static)) -> Option<&'a
         next = wrong.source();
     }
     None
+}
+
+/// The bytes of a body that is to be one JSON value.
+pub(super) async fn json_bytes(api: &Api, headers: &HeaderMap, sent: Body) -> Result<Bytes, Problem> {
+    match media(headers)? {
+        Media::Json => collect(sent, api.limits.json_body, api.limits.body_timeout).await,
+        Media::Lines => Err(not_json("application/x-ndjson")),
+    }
+}
+
+/// A body that is to be one JSON value.
+pub(super) async fn json(api: &Api, headers: &HeaderMap, sent: Body) -> Result<Value, Problem> {
+    parse(&json_bytes(api, headers, sent).await?)
+}
+
+/// A body that may be absent, which may then have any type. None: it is.
+pub(super) async fn optional(api: &Api, headers: &HeaderMap, sent: Body) -> Result<Option<Value>, Problem> {
+    let bytes = collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    match media(headers)? {
+        Media::Json => parse(&bytes).map(Some),
+        Media::Lines => Err(not_json("application/x-ndjson")),
+    }
 }
 
 /// The media types a JSON body may have.

@@ -139,14 +139,6 @@ fn absent(name: &str) -> Problem {
     Problem::missing(format!("Policy '{name}' not found"))
 }
 
-pub(super) async fn body(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
-    if let input::Media::Lines = input::media(headers)? {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
-    }
-    let bytes = input::collect(body, api.limits.json_body, api.limits.body_timeout).await?;
-    input::parse(&bytes)
-}
-
 /// Makes a policy.
 ///
 /// It is in force on this node before the answer, and on every other within a second.
@@ -160,7 +152,7 @@ async fn create(
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Response, Problem> {
-    let value = body(&api, &headers, sent).await?;
+    let value = input::json(&api, &headers, sent).await?;
     let draft = checked(&api, value).await?;
     principal.touch_pattern(&draft.spec.target)?;
     let name = draft.spec.name.clone();

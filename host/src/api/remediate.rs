@@ -126,9 +126,8 @@ async fn remediate(
     if from == Some(api.remediation.installation.as_str()) {
         return Err(Problem::conflict("a server does not push to itself; see remediation.url"));
     }
-    input::media(&headers)?;
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    let (mut draft, request_id, warnings) = read(&api, &headers, &input::parse(&bytes)?)?;
+    let value = input::json(&api, &headers, sent).await?;
+    let (mut draft, request_id, warnings) = read(&api, &headers, &value)?;
     principal.touch(&draft.target)?;
     let id = once(&api, &principal, &mut draft, &request_id).await?;
     let begun = tokio::time::Instant::now();

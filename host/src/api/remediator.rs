@@ -271,9 +271,7 @@ async fn result_of(
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Json<ResultAnswer>, Problem> {
-    input::media(&headers)?;
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    let (read, warnings) = read(&input::parse(&bytes)?)?;
+    let (read, warnings) = read(&input::json(&api, &headers, sent).await?)?;
     principal.touch(&read.resource)?;
     let prefix = prefix(&principal);
     let owner = read.remediator.as_deref().map(|name| format!("{prefix}{name}"));

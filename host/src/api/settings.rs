@@ -113,11 +113,7 @@ async fn change(
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Json<Changed>, Problem> {
-    if let input::Media::Lines = input::media(&headers)? {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
-    }
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    let (asked, warnings) = leaves::read(&input::parse(&bytes)?)?;
+    let (asked, warnings) = leaves::read(&input::json(&api, &headers, sent).await?)?;
     let base = api.settings.base().clone();
     let merged = move |before: &Value| merge(&base, before, &asked);
     let changed = api

@@ -15,8 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::describe::aliased;
-use super::input::Fields;
-use super::policies;
+use super::input::{self, Fields};
 use super::problem::{self, Problem};
 use super::{Api, production};
 use crate::domain::Timestamp;
@@ -226,7 +225,7 @@ struct Run {
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn start(Shared(api): Shared<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Started>, Problem> {
     allowed(&api)?;
-    let shape = shape(&policies::body(&api, &headers, sent).await?)?;
+    let shape = shape(&input::json(&api, &headers, sent).await?)?;
     let (fresh, shape) = api.simulator.start(shape).await?;
     let message = if fresh { "Simulator started" } else { "Simulator is already running" };
     Ok(Json(Started { ok: true, message, running: true, configuration: shape.into() }))

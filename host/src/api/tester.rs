@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
-use super::input::Fields;
+use super::input::{self, Fields};
 use super::policies;
 use super::problem::{self, Problem};
 use crate::domain::event::{Event, Mark, Series, Tags, Target};
@@ -227,7 +227,7 @@ struct Tested {
         (status = 404, description = "There is no such policy", body = problem::Body),
         (status = 422, description = "A member can't be used", body = problem::Body)))]
 async fn inject(State(api): State<Api>, headers: HeaderMap, sent: Body) -> Result<Json<Injected>, Problem> {
-    let value = policies::body(&api, &headers, sent).await?;
+    let value = input::json(&api, &headers, sent).await?;
     let mut fields =
         Fields::new(&value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let Some(policy_id) = fields.text("policy_id", 1..=255, true) else {

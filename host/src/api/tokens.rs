@@ -151,11 +151,8 @@ async fn create(
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Response, Problem> {
-    if let input::Media::Lines = input::media(&headers)? {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send one JSON object"));
-    }
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    let (now, body) = (api.clock.now(), input::parse(&bytes)?);
+    let body = input::json(&api, &headers, sent).await?;
+    let now = api.clock.now();
     let draft = draft(&body, now)?;
     // Where nobody has to say who they are, anybody could make a token that outlives that.
     if !api.door.asks_for_tokens() {

@@ -18,15 +18,6 @@ use crate::domain::action::Step;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{Cancelled, Moved, StatusSet, Wanted};
 
-async fn body(api: &Api, headers: &HeaderMap, sent: Body, needed: bool) -> Result<Value, Problem> {
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
-    if !needed && bytes.iter().all(u8::is_ascii_whitespace) {
-        return Ok(json!({}));
-    }
-    input::media(headers)?;
-    input::parse(&bytes)
-}
-
 fn fields(value: &Value) -> Result<Fields<'_>, Problem> {
     Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))
 }
@@ -95,8 +86,8 @@ pub(super) async fn cancel(
     sent: Body,
 ) -> Result<Json<CancelAnswer>, Problem> {
     let id = id(&text, "action")?;
-    let value = body(&api, &headers, sent, false).await?;
-    let value = if value.is_null() { json!({}) } else { value };
+    let value = input::optional(&api, &headers, sent).await?.filter(|value| !value.is_null());
+    let value = value.unwrap_or_else(|| json!({}));
     let mut fields = fields(&value)?;
     let reason = fields.text("reason", 0..=500, false).unwrap_or_default();
     let warnings = unknown(fields.strangers(&["reason"]));
@@ -162,7 +153,7 @@ pub(super) async fn set_status(
     sent: Body,
 ) -> Result<Json<StatusAnswer>, Problem> {
     let id = id(&text, "action")?;
-    let value = body(&api, &headers, sent, true).await?;
+    let value = input::json(&api, &headers, sent).await?;
     let mut fields = fields(&value)?;
     let word = fields.text("status", 1..=32, true);
     let status = word.as_deref().and_then(WireStatus::from_word);
@@ -261,7 +252,7 @@ pub(super) async fn resolve(
     sent: Body,
 ) -> Result<Json<Stands>, Problem> {
     let id = id(&text, "action")?;
-    let value = body(&api, &headers, sent, true).await?;
+    let value = input::json(&api, &headers, sent).await?;
     let mut fields = fields(&value)?;
     let note = fields.text("note", 0..=1000, false).unwrap_or_default();
     let step = match fields.text("outcome", 1..=32, true).as_deref() {

@@ -104,8 +104,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Response, Problem> {
-    input::media(&headers)?;
-    let bytes = input::collect(sent, api.limits.json_body, api.limits.body_timeout).await?;
+    let bytes = input::json_bytes(&api, &headers, sent).await?;
     let key = key("actions", &principal, &headers, &bytes)?;
     let (mut draft, warnings) = draft(&api, &input::parse(&bytes)?)?;
     principal.touch(&draft.target)?;

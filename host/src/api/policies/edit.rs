@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::shape::{ChangeBody, Done};
-use super::{Draft, PolicyInfo, absent, action_warning, body, checked, find, read, tagged};
+use super::{Draft, PolicyInfo, absent, action_warning, checked, find, read, tagged};
 use crate::api::Api;
 use crate::api::actions::Params;
 use crate::api::door::Principal;
 use crate::api::etag::{self, Seen};
-use crate::api::input::Fields;
+use crate::api::input::{self, Fields};
 use crate::api::problem::{self, Problem};
 use crate::domain::policy::{Mode, Policy, Source, Spec};
 use crate::store::{Change, Edition, Error};
@@ -116,7 +116,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     sent: Body,
 ) -> Result<Response, Problem> {
-    let value = body(&api, &headers, sent).await?;
+    let value = input::json(&api, &headers, sent).await?;
     let whole = flag(query, "replace")?;
     let seen = Seen::of(&headers);
     let wanted = if whole {
