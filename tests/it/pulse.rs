@@ -18,6 +18,7 @@ pub(crate) struct Pulse {
 }
 
 /// Response times in ascending order.
+#[derive(Default)]
 pub(crate) struct Times(Vec<Duration>);
 
 impl Pulse {
@@ -66,6 +67,12 @@ fn beat(port: u16) -> Duration {
 }
 
 impl Times {
+    /// With those of another measurement.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+        self.0.sort_unstable();
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }

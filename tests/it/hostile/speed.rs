@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{ended, queue, serve, settings};
-use crate::pulse::Pulse;
+use crate::pulse::{Pulse, Times};
 use crate::support::Vigil;
 
 /// Of each half of a round.
 const HALF: Duration = Duration::from_millis(2500);
 /// Times below this are not told apart: it is what a scheduler on two busy cores takes at times.
-const FLOOR: Duration = Duration::from_millis(10);
+const FLOOR: Duration = Duration::from_millis(2);
 
 #[test]
 fn ingest_keeps_its_pace_beside_hostile_plugins() {
@@ -19,26 +19,24 @@ fn ingest_keeps_its_pace_beside_hostile_plugins() {
         serve(&vigil, name);
     }
     let _ = Pulse::measure(vigil.port(), Duration::from_millis(500));
-    let mut ratios = Vec::new();
-    for round in 0..3 {
-        let calm = Pulse::measure(vigil.port(), HALF);
+    // In turns, so that whatever else this machine does falls on both alike.
+    let (mut calm, mut beside) = (Times::default(), Times::default());
+    for round in 0..4 {
+        calm.add(Pulse::measure(vigil.port(), HALF));
         let ids: Vec<i64> = (0..4)
             .flat_map(|n| hostile.map(|name| queue(&vigil, name, &format!("{name}-{round}-{n}"))))
             .collect();
-        let beside = Pulse::measure(vigil.port(), HALF);
-        assert!(
-            calm.count() > 50 && beside.count() > 50,
-            "too few samples: {}, {}",
-            calm.count(),
-            beside.count()
-        );
-        ratios.push(beside.p99().max(FLOOR).as_secs_f64() / calm.p99().max(FLOOR).as_secs_f64());
+        beside.add(Pulse::measure(vigil.port(), HALF));
         for id in ids {
             ended(&vigil, id);
         }
     }
-    let mut sorted = ratios.clone();
-    sorted.sort_by(f64::total_cmp);
-    println!("p99 of ingest beside hostile plugins, relative to p99 without: {ratios:.2?}");
-    assert!(sorted[1] <= 2.0, "p99 beside hostile plugins, relative to p99 without: {ratios:.2?}");
+    assert!(calm.count() > 200 && beside.count() > 200, "too few: {}, {}", calm.count(), beside.count());
+    println!("p99 of ingest: {:?} alone, {:?} beside hostile plugins", calm.p99(), beside.p99());
+    assert!(
+        beside.p99() <= calm.p99().max(FLOOR) * 2,
+        "p99 went from {:?} to {:?}",
+        calm.p99(),
+        beside.p99()
+    );
 }
