@@ -5,6 +5,7 @@
 mod agents;
 mod defects;
 mod lists;
+mod nodes;
 mod numbers;
 mod pull;
 mod push;

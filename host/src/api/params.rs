@@ -20,7 +20,7 @@ const SEAL: usize = 8;
 /// Parameters that say which part of a list is wanted, not what is in it.
 const OF_THE_PART: [&str; 3] = ["limit", "page", "cursor"];
 
-/// Query parameters, decoded, the last of a name wins, with the faults they have.
+/// Query parameters, decoded, with the faults they have.
 pub(super) struct Params {
     pairs: Vec<(String, String)>,
     faults: Vec<Invalid>,
@@ -61,12 +61,19 @@ impl Params {
             let loc = vec![json!("query"), json!(name)];
             Invalid::new("value_error", loc, "Value error, a text must not hold NUL", json!(value))
         });
-        let faults = nul.collect();
+        let mut faults: Vec<Invalid> = nul.collect();
+        // Which of the two was meant? A filter that is not the one meant answers the wrong question.
+        let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        for twice in names.chunk_by(|one, next| one == next).filter(|same| same.len() > 1) {
+            let (loc, given) = (vec![json!("query"), json!(twice[0])], json!(twice.len()));
+            faults.push(Invalid::new("value_error", loc, "Value error, give it once", given));
+        }
         Self { pairs, faults }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A text; absent and empty are the same.

@@ -38,6 +38,8 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("200,000 brackets", b"[".repeat(200_000), "json_invalid"),
         ("200,000 objects", b"{\"a\":".repeat(200_000), "json_invalid"),
         ("nesting of 33", nested, "json_invalid"),
+        ("a million zeros", [b"[".to_vec(), b"0,".repeat(1_000_000), b"0]".to_vec()].concat(), "too_long"),
+        ("a million lists", [b"[".to_vec(), b"[],".repeat(1_000_000), b"[]]".to_vec()].concat(), "too_long"),
         ("an escaped NUL in the name", text(r#"{"name":"a\u0000b","value":1}"#), "json_invalid"),
         (
             "an escaped NUL in a tag's name",

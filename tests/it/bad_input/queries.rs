@@ -97,6 +97,15 @@ fn numbers(siege: &mut Siege) {
     ] {
         siege.invalid(query, &Request::get(&format!("/api/v1/actions?{query}")), kind);
     }
+    for (query, name) in [
+        ("limit=5&limit=6", "limit"),
+        ("incident_id=1&incident_id=1", "incident_id"),
+        ("target=a&limit=1&target=", "target"),
+        ("x=1&x=2", "x"),
+    ] {
+        let fault = siege.invalid(query, &Request::get(&format!("/api/v1/actions?{query}")), "value_error");
+        assert_eq!(fault["loc"], json!(["query", name]), "{fault}");
+    }
     let clamped =
         [("0", 1), ("-5", 1), ("501", 500), ("9223372036854775807", 500), ("-9223372036854775808", 1)];
     for (limit, size) in clamped {

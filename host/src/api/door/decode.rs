@@ -1,23 +1,16 @@
-//! Compressed bodies: undone while they arrive, a little at a time, so that a bomb is noticed at the limit of what the
-//! route reads and not after it has gone off.
+//! Compressed bodies. What one comes to is counted before any of it is kept: a bomb costs the time to count to the
+//! limit and no memory, and what is no bomb asks for just the room that it will take.
 
-use std::collections::VecDeque;
-use std::io::Write as _;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io::Write;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
-use http_body::{Frame, SizeHint};
-use http_body_util::Limited;
 
 use super::super::Problem;
 
-/// Bytes given to the decoder in one step: at most a thousand times as much comes out.
+/// Bytes given to the decoder between two looks at the count: at most a thousand times as much comes out.
 const STEP: usize = 1 << 10;
-/// The most that deflate makes of one byte.
-pub(super) const RATIO: usize = 1_032;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,116 +37,122 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
         .header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate")))
 }
 
-/// The body as the handlers read it. As it arrives it has at most `limit` bytes.
-pub(super) fn decoded(body: Body, encoding: Encoding, limit: usize) -> Body {
-    let decoder = match encoding {
-        Encoding::Plain => return body,
-        Encoding::Gzip => Decoder::Gzip(MultiGzDecoder::new(Vec::new())),
-        Encoding::Deflate => Decoder::Deflate(ZlibDecoder::new(Vec::new())),
-    };
-    Body::new(Decoded { inner: Limited::new(body, limit), decoder, waiting: VecDeque::new(), ended: false })
+/// How many bytes this comes to. More than `limit`: 413. Not what the encoding says: 400.
+pub(super) async fn counted(bytes: &Bytes, encoding: Encoding, limit: usize) -> Result<usize, Problem> {
+    let Some(mut decoder) = Decoder::new(encoding, Tally(0)) else { return Ok(bytes.len()) };
+    for step in bytes.chunks(STEP) {
+        decoder.write(step).map_err(|wrong| broken(&wrong))?;
+        if decoder.out().0 > limit {
+            let text = format!("the body has more than {limit} bytes when it is decompressed");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        // Others want this thread, too.
+        tokio::task::yield_now().await;
+    }
+    decoder.finish().map_err(|wrong| broken(&wrong))
 }
 
-enum Decoder {
-    Gzip(MultiGzDecoder<Vec<u8>>),
-    Deflate(ZlibDecoder<Vec<u8>>),
+/// What it comes to, `size` bytes as counted before.
+pub(super) async fn decoded(bytes: Bytes, encoding: Encoding, size: usize) -> Result<Bytes, Problem> {
+    let Some(mut decoder) = Decoder::new(encoding, Kept(Vec::with_capacity(size))) else { return Ok(bytes) };
+    for step in bytes.chunks(STEP) {
+        decoder.write(step).map_err(|wrong| broken(&wrong))?;
+        tokio::task::yield_now().await;
+    }
+    decoder.finish().map_err(|wrong| broken(&wrong))
 }
 
-impl Decoder {
-    /// What comes out when these bytes go in.
-    fn step(&mut self, bytes: &[u8]) -> std::io::Result<Bytes> {
-        Ok(match self {
-            Self::Gzip(decoder) => {
-                decoder.write_all(bytes)?;
-                taken(decoder.get_mut())
-            }
-            Self::Deflate(decoder) => {
-                decoder.write_all(bytes)?;
-                taken(decoder.get_mut())
-            }
-        })
+fn broken(wrong: &std::io::Error) -> Problem {
+    Problem::bad(format!("the body is not compressed as Content-Encoding says: {wrong}"))
+}
+
+/// Where what comes out goes.
+trait Out: Write {
+    type All;
+    fn all(&mut self) -> Self::All;
+}
+
+/// Only counts.
+struct Tally(usize);
+
+impl Write for Tally {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
     }
 
-    /// What was left; an error if the end is missing.
-    fn finish(&mut self) -> std::io::Result<Bytes> {
-        Ok(match self {
-            Self::Gzip(decoder) => {
-                decoder.try_finish()?;
-                taken(decoder.get_mut())
-            }
-            Self::Deflate(decoder) => {
-                decoder.try_finish()?;
-                taken(decoder.get_mut())
-            }
-        })
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
-/// What a decoder has written, in memory of its own size: the decoder's has room for more, and is used again.
-fn taken(out: &mut Vec<u8>) -> Bytes {
-    let bytes = Bytes::copy_from_slice(out);
-    out.clear();
-    bytes
+impl Out for Tally {
+    type All = usize;
+    fn all(&mut self) -> usize {
+        self.0
+    }
 }
 
-struct Decoded {
-    inner: Limited<Body>,
-    decoder: Decoder,
-    waiting: VecDeque<Bytes>,
-    ended: bool,
+/// Keeps it.
+struct Kept(Vec<u8>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+impl Out for Kept {
+    type All = Bytes;
+    fn all(&mut self) -> Bytes {
+        std::mem::take(&mut self.0).into()
+    }
+}
 
-impl http_body::Body for Decoded {
-    type Data = Bytes;
-    type Error = Failure;
+enum Decoder<W: Out> {
+    Gzip(MultiGzDecoder<W>),
+    Deflate(ZlibDecoder<W>),
+}
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let this = self.get_mut();
-        loop {
-            let out = if let Some(mut bytes) = this.waiting.pop_front() {
-                let now = bytes.split_to(bytes.len().min(STEP));
-                if !bytes.is_empty() {
-                    this.waiting.push_front(bytes);
-                }
-                this.decoder.step(&now)
-            } else if this.ended {
-                return Poll::Ready(None);
-            } else {
-                match ready!(Pin::new(&mut this.inner).poll_frame(context)) {
-                    Some(Ok(frame)) => {
-                        this.waiting.extend(frame.into_data().ok());
-                        continue;
-                    }
-                    Some(Err(wrong)) => return Poll::Ready(Some(Err(wrong))),
-                    None => {
-                        this.ended = true;
-                        this.decoder.finish()
-                    }
-                }
-            };
-            match out {
-                Ok(out) if out.is_empty() => {}
-                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out)))),
-                Err(wrong) => {
-                    this.ended = true;
-                    this.waiting.clear();
-                    return Poll::Ready(Some(Err(Box::new(Undecodable(wrong)))));
-                }
-            }
+impl<W: Out> Decoder<W> {
+    /// None: there is nothing to undo.
+    fn new(encoding: Encoding, out: W) -> Option<Self> {
+        match encoding {
+            Encoding::Plain => None,
+            Encoding::Gzip => Some(Self::Gzip(MultiGzDecoder::new(out))),
+            Encoding::Deflate => Some(Self::Deflate(ZlibDecoder::new(out))),
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Gzip(decoder) => decoder.write_all(bytes),
+            Self::Deflate(decoder) => decoder.write_all(bytes),
+        }
+    }
+
+    fn out(&self) -> &W {
+        match self {
+            Self::Gzip(decoder) => decoder.get_ref(),
+            Self::Deflate(decoder) => decoder.get_ref(),
+        }
+    }
+
+    /// What came out; an error if the end is missing.
+    fn finish(mut self) -> std::io::Result<W::All> {
+        match &mut self {
+            Self::Gzip(decoder) => {
+                decoder.try_finish()?;
+                Ok(decoder.get_mut().all())
+            }
+            Self::Deflate(decoder) => {
+                decoder.try_finish()?;
+                Ok(decoder.get_mut().all())
+            }
+        }
     }
 }
-
-/// The bytes are not what `Content-Encoding` says.
-#[derive(Debug, thiserror::Error)]
-#[error("the body is not compressed as Content-Encoding says: {0}")]
-pub(in super::super) struct Undecodable(std::io::Error);

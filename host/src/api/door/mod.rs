@@ -26,11 +26,10 @@ use http_body_util::{BodyExt as _, Limited};
 use self::decode::Encoding;
 use super::journal::{self, Answered};
 use super::problem::{Carried, Problem, wants_problem_json};
-use super::{Api, Limits};
+use super::{Api, Limits, input};
 use crate::config::{AuthMode, Config};
 use crate::domain::access::Permission;
 
-pub(super) use decode::Undecodable;
 pub use identity::{Principal, Tokens};
 pub use rate::Shared as SharedRate;
 
@@ -215,7 +214,7 @@ async fn admit(
     counted.map_err(rate::Left::refusal)?;
     scope::check(api, &principal, &mut parts).await?;
     let (encoding, sizes) = (decode::encoding(&parts.headers)?, Sizes::of(class, &api.limits));
-    let held = match door.rooms.enter(class, sizes.expected(&body, encoding)).await {
+    let mut held = match door.rooms.enter(class, sizes.sent(&body)).await {
         Ok(held) => held,
         Err(refusal) => {
             drained(body, sizes.wire).await;
@@ -223,8 +222,24 @@ async fn admit(
         }
     };
     parts.extensions.insert(principal);
-    let body = decode::decoded(body, encoding, sizes.wire);
+    let body = match encoding {
+        Encoding::Plain => body,
+        Encoding::Gzip | Encoding::Deflate => undone(api, body, (encoding, sizes), &mut held).await?,
+    };
     Ok(Admitted::In(Request::from_parts(parts, body), held))
+}
+
+/// A compressed body as the handlers read it, with the room that it takes.
+async fn undone(
+    api: &Api,
+    body: Body,
+    (encoding, sizes): (Encoding, Sizes),
+    held: &mut room::Held,
+) -> Result<Body, Problem> {
+    let bytes = input::collect(body, sizes.wire, api.limits.body_timeout).await?;
+    let size = decode::counted(&bytes, encoding, sizes.decoded).await?;
+    api.door.rooms.grow(held, size).await?;
+    Ok(decode::decoded(bytes, encoding, size).await?.into())
 }
 
 /// Reads a body that nobody wants to its end, within a second and its limit: a client that is still sending when the
@@ -298,14 +313,9 @@ impl Sizes {
         }
     }
 
-    /// The memory that a body may come to take.
-    fn expected(self, body: &Body, encoding: Encoding) -> usize {
+    /// The bytes that will arrive, as far as it is known.
+    fn sent(self, body: &Body) -> usize {
         let sent = body.size_hint().exact().and_then(|exact| usize::try_from(exact).ok());
-        match encoding {
-            Encoding::Plain => sent.unwrap_or(self.wire).min(self.wire),
-            Encoding::Gzip | Encoding::Deflate => {
-                sent.unwrap_or(self.wire).saturating_mul(decode::RATIO).min(self.decoded)
-            }
-        }
+        sent.unwrap_or(self.wire).min(self.wire)
     }
 }
