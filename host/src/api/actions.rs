@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use super::Api;
 use super::describe::aliased;
 use super::ingest::Part;
+use super::lax;
 use super::params::Paging;
 pub(super) use super::params::{Params, absent, id};
 use super::problem::{self, Problem};
@@ -121,7 +122,7 @@ fn filter(params: &mut Params) -> Result<ActionFilter, Problem> {
         ("target" = Option<String>, Query, description = "Exactly this target"),
         ("action" = Option<String>, Query, description = "Exactly this kind"),
         ("policy_name" = Option<String>, Query, description = "Made by this policy"),
-        ("incident_id" = Option<i64>, Query, description = "Of this incident"),
+        ("incident_id" = Option<lax::Whole>, Query, description = "Of this incident; empty is none"),
         ("origin" = Option<String>, Query, description = "policy, api, pull or simulator"),
         ("priority" = Option<String>, Query, description = "low, medium or high"),
         ("start_time" = Option<String>, Query, description = "Made then or later: RFC 3339, a date or unix seconds"),

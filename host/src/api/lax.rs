@@ -17,7 +17,7 @@ pub(super) enum Flag {
     Number(f64),
 }
 
-/// A whole number, or a text that is one.
+/// A whole number, or a text or boolean that is one.
 #[derive(Serialize, ToSchema)]
 #[schema(as = LaxWhole)]
 #[serde(untagged)]
@@ -27,4 +27,6 @@ pub(super) enum Whole {
     Number(f64),
     /// In digits.
     Text(String),
+    /// 1 or 0.
+    Bool(bool),
 }

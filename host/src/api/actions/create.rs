@@ -189,6 +189,10 @@ fn draft(api: &Api, value: &Value) -> Result<(NewAction, Vec<String>), Problem> 
         "action"
     };
     let kind = fields.text(member, 1..=255, true);
+    if member == "action" {
+        // Not taken, and a text all the same.
+        let _ = fields.text("action_type", 1..=255, false);
+    }
     if let Some(word) = fields.text("status", 1..=32, false)
         && WireStatus::from_word(&word).is_none()
     {
