@@ -23,6 +23,8 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Migrate(settings) => cli::migrate::run(&settings.load()?),
         Command::Config(command) => cli::config::run(command),
         Command::Token(options) => cli::token::run(&options),
+        Command::Pause(options) => cli::pause::run(&options),
+        Command::Resume(options) => cli::pause::resume(&options),
         Command::Demo(options) => cli::demo::run(&options),
         Command::DemoService(options) => cli::demo::service(&options),
         Command::Tethered(options) => cli::demo::tethered(&options),

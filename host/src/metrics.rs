@@ -58,6 +58,7 @@ pub struct Metrics {
     hint_errors: IntCounter,
     redis_up: IntGauge,
     incidents_open: IntGauge,
+    paused: IntGauge,
     attempt_duration: HistogramVec,
     event_to_start: Histogram,
     ingest_batch: Histogram,
@@ -207,6 +208,7 @@ impl Metrics {
             redis_up: make
                 .gauge("vigil_redis_up", "1 while Redis answers; 0 also where none is configured")?,
             incidents_open: make.gauge("vigil_incidents_open", "Incidents not yet closed")?,
+            paused: make.gauge("vigil_paused", "1 while people have stopped all automation")?,
             attempt_duration: make.histograms(
                 ("vigil_attempt_duration_seconds", "Run time of an attempt"),
                 &ATTEMPT_SECONDS,
@@ -308,6 +310,11 @@ impl Metrics {
         for (target, kind, status) in changes {
             self.action(target, kind, status);
         }
+    }
+
+    /// Whether people have stopped all automation.
+    pub fn paused(&self, paused: bool) {
+        self.paused.set(i64::from(paused));
     }
 
     /// So many incidents are open.

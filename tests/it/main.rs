@@ -15,6 +15,7 @@ mod limits;
 mod main_job;
 mod migrate;
 mod openapi;
+mod pause;
 mod policies_http;
 mod pulse;
 mod readme;

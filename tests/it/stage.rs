@@ -95,7 +95,7 @@ pub(crate) fn open_policy(name: &str, target: &str, action: &str) -> Value {
     json!({
         "name": name, "target": target, "action": action, "auto_remediate": true,
         "condition": {"type": "metric_exceeds", "metric": "heat", "threshold": 90},
-        "guardrails": {"cooldown": "0s", "max_actions": 100_000},
+        "guardrails": {"cooldown": "0s", "settle": "0s", "max_actions": 100_000},
     })
 }
 

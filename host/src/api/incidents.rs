@@ -232,6 +232,10 @@ struct Deed {
     details: Option<String>,
     /// Why it failed.
     error_message: Option<String>,
+    /// Which step of its policy's ladder it is, from 0.
+    step: Option<i64>,
+    /// What samples observed after it had ended and settled say.
+    verdict: Option<String>,
     /// Each run.
     attempts: Vec<AttemptRow>,
 }
@@ -245,8 +249,12 @@ struct Deed {
 async fn why(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Why>, Problem> {
     let row = api.store.incident(id(&text, "incident")?).await?.ok_or_else(|| absent("incident", &text))?;
     let chain = api.store.chain_of_incident(row.id, row.event_id).await?;
-    let told = story(&row, &chain);
+    let mut told = story(&row, &chain);
     let mut answer = facts(&api, chain).await?;
+    told.extend(verdicts(&answer.actions));
+    if let Some(cleared) = row.cleared_at {
+        told.push(format!("{} the incident is over: {}", Timestamp::from_micros(cleared), row.state));
+    }
     answer.incident = Some(detail(&row));
     answer.story = Some(told);
     Ok(Json(answer))
@@ -285,6 +293,8 @@ async fn facts(api: &Api, chain: Chain) -> Result<Why, Problem> {
             completed_at,
             details: row.details,
             error_message: row.error_message,
+            step: row.step,
+            verdict: row.verdict,
             attempts,
         });
     }
@@ -336,8 +346,17 @@ fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
             }
         }
     }
-    if let Some(cleared) = row.cleared_at {
-        lines.push(format!("{} the incident is over: {}", Timestamp::from_micros(cleared), row.state));
-    }
     lines
+}
+
+/// What was found of each action of the ladder, as sentences.
+fn verdicts(actions: &[Deed]) -> impl Iterator<Item = String> + '_ {
+    actions.iter().filter_map(|deed| {
+        let found = match deed.verdict.as_deref()? {
+            "healed" => "helped",
+            "not_healed" => "did not help",
+            _ => "may have helped or not: nothing was observed since",
+        };
+        Some(format!("action {} ({}, step {}) {found}", deed.id, deed.action, deed.step.unwrap_or(0) + 1))
+    })
 }

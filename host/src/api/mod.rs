@@ -18,6 +18,7 @@ mod input;
 mod journal;
 mod lax;
 mod params;
+mod pause;
 mod plugins;
 pub mod policies;
 pub mod problem;
@@ -179,6 +180,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(evaluate::router())
         .merge(simulator::router())
         .merge(tester::router())
+        .merge(pause::router())
         .merge(tokens::router())
         .merge(health::router())
         .merge(docs::router())

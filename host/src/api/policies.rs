@@ -6,6 +6,7 @@ mod read;
 mod reload;
 mod runner;
 mod shape;
+mod steps;
 
 use std::sync::PoisonError;
 
@@ -14,7 +15,7 @@ use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -26,6 +27,7 @@ use super::{Api, etag};
 use crate::domain::policy::{Policy, Severity, Source, Spec};
 use crate::store::{Change, Edition};
 
+pub(super) use read::duration;
 pub use read::{Draft, Fault, draft};
 pub(super) use shape::PolicyInfo;
 use shape::{Listed, PolicyBody};
@@ -191,14 +193,34 @@ fn action_warning(api: &Api, spec: &Spec) -> Result<Option<String>, Problem> {
         Err(wrong) => return Ok(Some(crate::pipeline::worker::refusal(&spec.action, &wrong))),
     };
     check_params(api, &route, &Value::Object(spec.params.clone()))?;
+    for (at, step) in spec.steps.iter().enumerate() {
+        match api.plugins.route(&step.action, &spec.target) {
+            Ok(route) => check_step(api, &route, (at, &step.params))?,
+            Err(wrong) => return Ok(Some(crate::pipeline::worker::refusal(&step.action, &wrong))),
+        }
+    }
     Ok(None)
 }
 
 /// Whether the plugin that would act takes the parameters; each problem is named with its place.
 pub(super) fn check_params(api: &Api, route: &crate::plugin::Route, params: &Value) -> Result<(), Problem> {
+    params_at(api, route, params, &[json!("body"), json!("params")])
+}
+
+fn check_step(
+    api: &Api,
+    route: &crate::plugin::Route,
+    (at, params): (usize, &Map<String, Value>),
+) -> Result<(), Problem> {
+    // What only this step is given when it tells of an incident is not known yet.
+    let loc = [json!("body"), json!("steps"), json!(at), json!("params")];
+    params_at(api, route, &Value::Object(params.clone()), &loc)
+}
+
+fn params_at(api: &Api, route: &crate::plugin::Route, params: &Value, at: &[Value]) -> Result<(), Problem> {
     api.plugins.check_params(route, params).map_err(|problems| {
         let faults = problems.into_iter().map(|problem| {
-            let mut loc = vec![json!("body"), json!("params")];
+            let mut loc = at.to_vec();
             loc.extend(problem.pointer.split('/').filter(|part| !part.is_empty()).map(|part| json!(part)));
             problem::Invalid::new("value_error", loc, problem.message, params.clone())
         });

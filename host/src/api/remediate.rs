@@ -129,6 +129,10 @@ async fn remediate(
     let value = input::json(&api, &headers, sent).await?;
     let (mut draft, request_id, warnings) = read(&api, &headers, &value)?;
     principal.touch(&draft.target)?;
+    if api.store.paused(api.clock.now()).await?.is_some() {
+        let text = "all automation is paused here; nothing is carried out until it goes on";
+        return Err(Problem::limited(StatusCode::SERVICE_UNAVAILABLE, text, 30));
+    }
     let id = once(&api, &principal, &mut draft, &request_id).await?;
     let begun = tokio::time::Instant::now();
     loop {

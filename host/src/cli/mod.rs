@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod migrate;
 pub mod output;
+pub mod pause;
 pub mod serve;
 pub mod token;
 
@@ -40,6 +41,10 @@ pub enum Command {
     Config(config::Command),
     /// Make, list and revoke the tokens of a running server
     Token(token::Options),
+    /// Stop all automation, on every server and until `vigil resume`
+    Pause(pause::Options),
+    /// Let automation go on
+    Resume(pause::Resume),
     /// Break a small service and watch it being healed
     Demo(demo::Options),
     /// The service the demo breaks

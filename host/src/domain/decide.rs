@@ -2,18 +2,23 @@
 //! own; whoever calls it read the ledger under the partition's lock and writes the result in the same
 //! transaction.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::Timestamp;
-use super::guardrails::ACTIONS_PER_INCIDENT;
 use super::incident::{Standing, State};
+use super::ladder::{Next, Relapse, next};
 use super::policy::{Mode, Policy};
 
 /// What is done about a violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Make an action, with this reservation.
-    Act,
+    /// Make an action on that step of the policy's ladder, with its reservation.
+    Act {
+        /// The step, from 0.
+        step: usize,
+    },
     /// Do nothing, for a reason with a name.
     Suppress(Reason),
     /// Do nothing ever again in this incident, and tell a human.
@@ -26,12 +31,22 @@ pub enum Decision {
 pub enum Reason {
     /// The policy only watches.
     Observe,
+    /// People have stopped all automation.
+    Paused {
+        /// When that ends by itself, if it does.
+        until: Option<Timestamp>,
+    },
     /// The event names no target.
     NoTarget,
     /// The incident already has its action; what it did is not known yet, or it cools down.
     IncidentOpen {
         /// When the next action of the incident may start, once the last one has ended.
         until: Option<Timestamp>,
+    },
+    /// The incident's last action has ended, and what it did cannot be seen yet.
+    Settling {
+        /// When it can.
+        until: Timestamp,
     },
     /// Automation gave up on this incident; a human has it.
     HandedOver,
@@ -60,8 +75,10 @@ impl Reason {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Observe => "observe",
+            Self::Paused { .. } => "paused",
             Self::NoTarget => "no_target",
             Self::IncidentOpen { .. } => "incident_open",
+            Self::Settling { .. } => "settling",
             Self::HandedOver => "handed_over",
             Self::Cooldown { .. } => "cooldown",
             Self::Budget { .. } => "budget",
@@ -73,8 +90,8 @@ impl Reason {
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Cooldown { until } => Some(*until),
-            Self::IncidentOpen { until } => *until,
+            Self::Cooldown { until } | Self::Settling { until } => Some(*until),
+            Self::IncidentOpen { until } | Self::Paused { until } => *until,
             Self::Observe | Self::NoTarget | Self::HandedOver | Self::Budget { .. } | Self::Stale { .. } => {
                 None
             }
@@ -85,8 +102,10 @@ impl Reason {
 /// Why an incident is handed to a human.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handover {
-    /// It has made as many actions as one incident may.
+    /// Every step has made as many actions as it may, and none helped.
     ActionsUsedUp,
+    /// Nobody can tell whether its last action helped: nothing was observed since.
+    VerdictUnknown,
     /// The outcome of its last action is unknown.
     OutcomeUnknown,
 }
@@ -97,6 +116,7 @@ impl Handover {
     pub fn word(self) -> &'static str {
         match self {
             Self::ActionsUsedUp => "actions_used_up",
+            Self::VerdictUnknown => "verdict_unknown",
             Self::OutcomeUnknown => "outcome_unknown",
         }
     }
@@ -109,69 +129,83 @@ pub struct Ledger {
     pub incident: Option<Standing>,
     /// The last reservation of this policy on this target.
     pub last_reserved_at: Option<Timestamp>,
+    /// The last incident of this policy and target that an action healed.
+    pub relapse: Option<Relapse>,
     /// Reservations of this policy inside its window.
     pub used: u32,
+    /// People have stopped all automation; until when, if they said so.
+    pub paused: Option<Option<Timestamp>>,
 }
 
-/// Decides about one violation of `policy` by an event observed at `observed_at`.
+/// A violation that is decided about.
+#[derive(Clone, Copy, Debug)]
+pub struct Violated {
+    /// The event names a target.
+    pub has_target: bool,
+    /// When it was observed.
+    pub observed_at: Timestamp,
+    /// How long the incident's last action takes to settle.
+    pub settle: Duration,
+}
+
+/// Decides about one violation of `policy`.
 ///
 /// The order is part of the contract: the first thing that holds names the reason.
 #[must_use]
-pub fn decide(
-    policy: &Policy,
-    has_target: bool,
-    observed_at: Timestamp,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Decision {
+pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timestamp) -> Decision {
     let rails = &policy.guardrails;
-    if !has_target {
+    if !violated.has_target {
         return Decision::Suppress(Reason::NoTarget);
     }
     match policy.mode {
         Mode::Observe => return Decision::Suppress(Reason::Observe),
         Mode::Auto => {}
     }
-    let cooled = ledger.last_reserved_at.map(|at| at.after(rails.cooldown)).filter(|until| *until > now);
-    if let Some(incident) = &ledger.incident {
-        if incident.state == State::HandedOver {
+    if let Some(until) = ledger.paused {
+        return Decision::Suppress(Reason::Paused { until });
+    }
+    let first = ledger.incident.as_ref().filter(|incident| incident.actions == 0);
+    let step = match &ledger.incident {
+        Some(incident) if incident.state == State::HandedOver => {
             return Decision::Suppress(Reason::HandedOver);
         }
-        if incident.actions > 0 {
-            if incident.busy {
-                return Decision::Suppress(Reason::IncidentOpen { until: None });
-            }
-            if cooled.is_some() {
-                return Decision::Suppress(Reason::IncidentOpen { until: cooled });
-            }
-            // A reading from before the action ended says nothing about whether it helped.
-            if incident.last_ended_at.is_some_and(|ended| observed_at <= ended) {
-                return Decision::Suppress(Reason::IncidentOpen { until: None });
-            }
-            if incident.actions >= ACTIONS_PER_INCIDENT {
-                return Decision::HandOver(Handover::ActionsUsedUp);
+        Some(incident) if incident.busy => {
+            return Decision::Suppress(Reason::IncidentOpen { until: None });
+        }
+        Some(incident) if incident.actions > 0 => {
+            match next(policy, incident, violated.settle, violated.observed_at) {
+                Next::Settle(until) => return Decision::Suppress(Reason::Settling { until }),
+                Next::Human => return Decision::HandOver(Handover::ActionsUsedUp),
+                Next::Step(step) => step,
             }
         }
-    }
-    let age = now.since(observed_at);
+        Some(_) | None => policy.resumed(ledger.relapse, now),
+    };
+    let age = now.since(violated.observed_at);
     if age > rails.max_event_age {
         return Decision::Suppress(Reason::Stale { age_seconds: age.as_secs() });
     }
-    if let Some(until) = cooled {
+    // Between the actions of one incident the time to settle takes the cooldown's place.
+    let cooled = ledger.last_reserved_at.map(|at| at.after(rails.cooldown)).filter(|until| *until > now);
+    if let Some(until) = cooled.filter(|_| first.is_some() || ledger.incident.is_none()) {
         return Decision::Suppress(Reason::Cooldown { until });
+    }
+    // It came back after the last step that can heal anything.
+    if policy.rung(step).is_none() {
+        return Decision::HandOver(Handover::ActionsUsedUp);
     }
     if ledger.used >= rails.max_actions {
         return Decision::Suppress(Reason::Budget { used: ledger.used, limit: rails.max_actions });
     }
-    Decision::Act
+    Decision::Act { step }
 }
 
-/// Whether a sample on which the condition is clear ends the incident: it must have been observed after
-/// the incident's last action ended, or there was none.
+/// Whether a sample on which the condition is clear ends the incident: it must have been observed after the incident's
+/// last action had ended and settled, or there was none.
 #[must_use]
-pub fn clears(incident: &Standing, observed_at: Timestamp) -> bool {
+pub fn clears(incident: &Standing, settle: Duration, observed_at: Timestamp) -> bool {
     if incident.state == State::HandedOver || incident.actions == 0 {
         return true;
     }
-    !incident.busy && incident.last_ended_at.is_none_or(|ended| observed_at > ended)
+    !incident.busy && incident.settled_at(settle).is_none_or(|settled| observed_at > settled)
 }

@@ -22,6 +22,18 @@ pub struct Guardrails {
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
     pub window: Duration,
+    /// How long after an action's end nothing that is observed says whether it helped. Inside an incident it takes the
+    /// place of the cooldown.
+    #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "2m")]
+    pub settle: Duration,
+    /// Actions that the policy's own step makes in an incident; absent: 3 where it is the only step, else 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tries: Option<u32>,
+    /// How soon after one was healed an incident is a relapse, which begins on the step after the one that healed.
+    #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "1h")]
+    pub relapse: Duration,
     /// Events older than this start nothing.
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
@@ -35,10 +47,10 @@ impl Default for Guardrails {
             cooldown: Duration::from_mins(10),
             max_actions: 10,
             window: Duration::from_mins(10),
+            settle: Duration::from_mins(2),
+            tries: None,
+            relapse: Duration::from_hours(1),
             max_event_age: Duration::from_mins(5),
         }
     }
 }
-
-/// Actions of one incident before it is handed to a human: there is no verification yet that could say more.
-pub const ACTIONS_PER_INCIDENT: i64 = 3;

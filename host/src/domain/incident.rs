@@ -47,6 +47,10 @@ pub struct Standing {
     pub state: State,
     /// Actions it has made.
     pub actions: i64,
+    /// The step of the ladder it stands on, from 0.
+    pub step: usize,
+    /// Actions it has made on that step.
+    pub tries: u32,
     /// The last of them has not ended.
     pub busy: bool,
     /// When the last of them ended.
@@ -55,4 +59,12 @@ pub struct Standing {
     pub last_violated_at: Timestamp,
     /// The word of its latest decision, to count repeats.
     pub reason: Option<String>,
+}
+
+impl Standing {
+    /// When what its last action did can be seen; none: it has made none, or that has not ended.
+    #[must_use]
+    pub fn settled_at(&self, settle: std::time::Duration) -> Option<Timestamp> {
+        self.last_ended_at.filter(|_| !self.busy).map(|ended| ended.after(settle))
+    }
 }

@@ -8,6 +8,7 @@ pub mod decide;
 pub mod event;
 pub mod guardrails;
 pub mod incident;
+pub mod ladder;
 pub mod policy;
 pub mod time;
 pub mod token;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Timestamp;
 use super::guardrails::Guardrails;
+use super::ladder::Step;
 
 /// How bad a violation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -154,6 +155,9 @@ pub struct Spec {
     pub action: String,
     /// Given to the plugin as they are.
     pub params: Map<String, Value>,
+    /// What is done after that, while nothing helps.
+    #[serde(default)]
+    pub steps: Vec<Step>,
     /// What holds its actions back.
     pub guardrails: Guardrails,
 }

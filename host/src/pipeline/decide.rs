@@ -3,13 +3,15 @@
 //! transaction.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Ledger, clears, decide};
+use crate::domain::decide::{Decision, Handover, Ledger, Violated, clears, decide};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
+use crate::domain::ladder::Rung;
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Finding, Truth};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
@@ -119,8 +121,9 @@ impl<'a> Deciding<'a> {
             return self.violated(compiled, finding, &pair, about);
         }
         let standing = self.ledgers.get(&pair).and_then(|ledger| ledger.incident.clone());
+        let settle = settle(compiled, standing.as_ref());
         match (finding.truth, standing) {
-            (Truth::Clear, Some(incident)) if clears(&incident, finding.observed_at) => {
+            (Truth::Clear, Some(incident)) if clears(&incident, settle, finding.observed_at) => {
                 self.close(&pair, State::Healed, Some(finding.event_id));
                 Came::Cleared
             }
@@ -157,26 +160,40 @@ impl<'a> Deciding<'a> {
             ledger.incident.clone_from(&opened.incident);
         }
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
-        let decision = decide(&compiled.policy, finding.target.is_some(), finding.observed_at, &ledger, now);
+        let violated = Violated {
+            has_target: finding.target.is_some(),
+            observed_at: finding.observed_at,
+            settle: settle(compiled, ledger.incident.as_ref()),
+        };
+        let decision = decide(&compiled.policy, violated, &ledger, now);
         let (verdict, word, action) = match decision {
-            Decision::Act => {
-                let at = self.act(compiled, finding, pair, about);
+            Decision::Act { step } => {
+                let at = self.act((compiled, step), finding, pair, about);
                 (Verdict::Act(at), "act", Some(at))
             }
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
                 (Verdict::Suppress { reason: word, until }, word, None)
             }
-            Decision::HandOver(why) => {
-                if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut())
-                {
-                    incident.state = State::HandedOver;
-                }
-                (Verdict::HandOver(why.word()), why.word(), None)
-            }
+            Decision::HandOver(why) => (self.hand_over(pair, why), why.word(), None),
         };
         self.note(pair, (which, finding.event_id), (verdict, word), facts);
         Came::Violated { decision: word, action, incident: which }
+    }
+
+    fn hand_over(&mut self, pair: &Pair, why: Handover) -> Verdict {
+        if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
+            incident.state = State::HandedOver;
+        }
+        Verdict::HandOver(why.word())
+    }
+
+    /// Gives an incident to a human because nothing was observed that says whether its last action helped.
+    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64)) {
+        let why = Handover::VerdictUnknown;
+        let verdict = self.hand_over(pair, why);
+        let facts = json!({"observed": "nothing since the last action ended and settled"});
+        self.note(pair, (Which::Known(id), event_id), (verdict, why.word()), facts);
     }
 
     /// Writes the decision down, or counts it where it only repeats.
@@ -232,6 +249,8 @@ impl<'a> Deciding<'a> {
             id: 0,
             state: State::Open,
             actions: 0,
+            step: 0,
+            tries: 0,
             busy: false,
             last_ended_at: None,
             last_violated_at: self.plan.now,
@@ -240,20 +259,32 @@ impl<'a> Deciding<'a> {
         which
     }
 
-    fn act(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> usize {
+    fn act(
+        &mut self,
+        (compiled, step): (&Compiled, usize),
+        finding: &Finding,
+        pair: &Pair,
+        about: About<'_>,
+    ) -> usize {
         let policy = &compiled.policy;
+        let (kind, params) = match policy.rung(step) {
+            Some(Rung { action, params, .. }) => (action.to_owned(), params.clone()),
+            None => (policy.action.clone(), policy.params.clone()),
+        };
         let now = self.plan.now;
         *self.reserved.entry((pair.policy, pair.simulated)).or_default() += 1;
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);
         if let Some(incident) = ledger.incident.as_mut() {
             incident.actions += 1;
+            incident.tries = if incident.step == step { incident.tries + 1 } else { 1 };
+            incident.step = step;
             // A simulated action is over in the transaction that makes it.
             incident.busy = !pair.simulated;
             incident.last_ended_at = pair.simulated.then_some(now);
         }
         let at = self.plan.actions.len();
-        let details = json!({"policy_name": policy.name, "params": policy.params, "triggered_at": now});
+        let details = json!({"policy_name": policy.name, "params": params, "triggered_at": now});
         self.plan.actions.push(ActionDraft {
             id: 0,
             phase: Phase::Held,
@@ -263,12 +294,14 @@ impl<'a> Deciding<'a> {
             event_id: Some(finding.event_id),
             origin: if pair.simulated { "simulator" } else { "policy" },
             simulated: pair.simulated,
-            kind: policy.action.clone(),
+            kind,
             target: pair.target.clone(),
             target_kind: Some(about.kind.to_owned()).filter(|kind| !kind.is_empty()),
             namespace: Some(about.namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
             labels: json!(about.tags).to_string(),
-            params: Value::Object(policy.params.clone()).to_string(),
+            params: Value::Object(params).to_string(),
+            step: i64::try_from(step).ok(),
+            tells: false,
             priority: policy.severity.priority().number(),
             max_attempts: self.max_attempts,
             queued: true,
@@ -279,8 +312,14 @@ impl<'a> Deciding<'a> {
     }
 }
 
+/// How long the last action of an incident takes until what it did can be seen.
+fn settle(compiled: &Compiled, incident: Option<&Standing>) -> Duration {
+    let rung = incident.and_then(|incident| compiled.policy.rung(incident.step));
+    rung.map_or(Duration::ZERO, |rung| rung.settle)
+}
+
 /// An action is not started any more once the event that led to it is older than this.
-fn latest_start(max_age: std::time::Duration, observed_at: Timestamp) -> Timestamp {
+fn latest_start(max_age: Duration, observed_at: Timestamp) -> Timestamp {
     observed_at.after(max_age)
 }
 

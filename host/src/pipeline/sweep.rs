@@ -58,6 +58,7 @@ async fn once(
     let (incidents, depth) = parts.store.gauges().await?;
     parts.metrics.incidents_open(incidents);
     parts.metrics.queue_length(depth);
+    parts.metrics.paused(parts.store.paused(now).await?.is_some());
     if let Some(up) = parts.queue.connected() {
         parts.metrics.redis_up(up);
     }

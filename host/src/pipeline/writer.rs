@@ -3,6 +3,7 @@
 mod apply;
 mod batch;
 mod reply;
+mod series;
 mod tick;
 
 use std::collections::{HashMap, HashSet};

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::record::{ActionDraft, add_action, add_audit};
+use super::plan::ActionDraft;
+use super::record::{add_action, add_audit};
 use super::sql::statements;
-use super::{Error, Moved, Result, Store, Tx, ids, on, rows, slot};
+use super::{Error, Moved, Result, Store, Tx, ids, on, pause, rows, slot};
 use crate::domain::action::Step;
 use crate::domain::audit::Entry;
 use crate::domain::{Phase, Timestamp};
@@ -50,6 +51,8 @@ pub struct Created {
     pub id: i64,
     /// Where it stands.
     pub phase: Phase,
+    /// It was to be queued and is held: people have stopped all automation, until then if they said so.
+    pub paused: Option<Option<Timestamp>>,
 }
 
 /// What became of a request for a new action.
@@ -70,6 +73,8 @@ pub enum Cancelled {
     Missing,
     /// Not from where it stands.
     Refused(Phase),
+    /// Not while all automation is stopped.
+    Paused,
     /// Done: where it stood, where it stands, and what became ready behind it.
     Done {
         /// Where it stood.
@@ -112,9 +117,11 @@ impl Store {
         {
             return Ok(making);
         }
+        let paused = pause::stands(&mut tx, now).await?.filter(|_| draft.queued).map(|pause| pause.until);
+        draft.queued &= paused.is_none();
         draft.id = ids::take(&mut tx, "action", 1).await?;
         add_action(&mut tx, draft, (None, actor), now).await?;
-        let created = Created { id: draft.id, phase: draft.phase };
+        let created = Created { id: draft.id, phase: draft.phase, paused };
         if let Some(keyed) = &keyed {
             let sql = tx.text(&REMEMBER);
             on!(&mut tx, c => sqlx::query(sql).bind(keyed.scope).bind(keyed.key).bind(keyed.body_hash)
@@ -168,6 +175,9 @@ impl Store {
         let (word, kind, owner, priority, incident) = row;
         let before = rows::phase(&word)?;
         let Some(mut after) = before.after(change.step) else { return Ok(Cancelled::Refused(before)) };
+        if change.step == Step::Enqueue && pause::stands(&mut tx, now).await?.is_some() {
+            return Ok(Cancelled::Paused);
+        }
         if matches!(change.step, Step::Enqueue | Step::ResolveRetry)
             && !slot::enter(&mut tx, &target, id).await?
         {

@@ -6,8 +6,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, finish, ids, ingest, list, migrate, node, numbers, policy, pull, query,
-    read, record, report, retention, samples, setting, slot, status, sweep, token, why,
+    action, audit, claim, drift, finish, ids, ingest, ledger, list, migrate, node, numbers, pause, policy,
+    pull, query, read, record, report, retention, samples, setting, slot, status, sweep, token, why,
 };
 
 impl Store {
@@ -22,11 +22,13 @@ impl Store {
             finish::STATEMENTS,
             ids::STATEMENTS,
             ingest::STATEMENTS,
+            ledger::STATEMENTS,
             list::STATEMENTS,
             migrate::STATEMENTS,
             node::STATEMENTS,
             numbers::STATEMENTS,
             policy::STATEMENTS,
+            pause::STATEMENTS,
             pull::STATEMENTS,
             query::STATEMENTS,
             read::STATEMENTS,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::record::add_audit;
 use super::sql::statements;
-use super::{Moved, Pool, Result, Store, Tx, on, rows, slot};
+use super::{Moved, Pool, Result, Store, Tx, on, pause, rows, slot};
 use crate::domain::action::Effects;
 use crate::domain::audit::Entry;
 use crate::domain::{Timestamp, WireStatus};
@@ -149,6 +149,9 @@ impl Store {
             return Ok(claimed);
         }
         let mut tx = self.begin().await?;
+        if pause::stands(&mut tx, now).await?.is_some() {
+            return Ok(claimed);
+        }
         let sql = tx.text(&FIND);
         let tasks: Vec<Task> = on!(&mut tx, c => sqlx::query_as(sql)
             .bind(rows::number(count)).fetch_all(c).await?);

@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::local::Lite;
-use super::record::Plan;
+use super::plan::Plan;
 use super::sql::statements;
 use super::{Error, Result, Store, Tx, ids, on};
 use crate::domain::Timestamp;
-use crate::domain::decide::Ledger;
-use crate::domain::incident::{Standing, State};
 
 statements! { pub(super) STATEMENTS:
     LOCK_DUE = "SELECT id, seq FROM partition_state WHERE ticked_at <= $1 ORDER BY id{skip}";
@@ -18,21 +16,10 @@ statements! { pub(super) STATEMENTS:
     SERIES = "SELECT id, identity, name, target, target_kind, namespace, simulated, tags
         FROM series WHERE id IN {ids}";
     SERIES_BY_IDENTITY = "SELECT identity, id FROM series WHERE identity IN {texts}";
-    STANDING = "SELECT id, policy_id, target, simulated, last_violated_at FROM incident WHERE cleared_at IS NULL";
-    LEDGER = "SELECT i.id, i.state, i.actions, i.last_violated_at, i.reason, a.state, a.completed_at,
-        (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2),
-        (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3)
-        FROM (SELECT 1 AS one) o
-        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2
-        AND i.simulated = FALSE AND i.cleared_at IS NULL
-        LEFT JOIN action a ON a.id = i.last_action_id";
-    // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
-    LEDGER_SIMULATED = "SELECT i.id, i.state, i.actions, i.last_violated_at, i.reason, a.state, a.completed_at,
-        (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2),
-        (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3)
-        FROM (SELECT 1 AS one) o
-        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2 AND i.simulated = TRUE AND i.cleared_at IS NULL
-        LEFT JOIN action a ON a.id = i.last_action_id";
+    STANDING = "SELECT i.id, i.policy_id, i.target, i.simulated, i.last_violated_at, i.last_event_id, i.step,
+        CASE WHEN i.state = 'open' THEN a.completed_at END AS ended_at,
+        (i.state = 'handed_over' AND i.told_at IS NULL) AS untold
+        FROM incident i LEFT JOIN action a ON a.id = i.last_action_id WHERE i.cleared_at IS NULL";
     REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
     REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -99,6 +86,14 @@ pub struct StandingRow {
     pub simulated: bool,
     /// Microseconds since the epoch.
     pub last_violated_at: i64,
+    /// The last event that violated it.
+    pub last_event_id: i64,
+    /// The step of the ladder it stands on.
+    pub step: i64,
+    /// When its last action ended, where it has one and is open. Microseconds since the epoch.
+    pub ended_at: Option<i64>,
+    /// It is handed over, and nobody was told.
+    pub untold: bool,
 }
 
 impl StandingRow {
@@ -223,50 +218,6 @@ impl Writing {
         let list = list_of(policies);
         on!(tx, c => sqlx::query(sql).bind(list).execute(c).await?.rows_affected());
         Ok(())
-    }
-
-    /// The state that limits actions of one policy on one target, real or simulated; reservations count from
-    /// `window_start`.
-    pub async fn ledger(
-        &mut self,
-        policy: i64,
-        (target, simulated): (&str, bool),
-        window_start: Timestamp,
-    ) -> Result<Ledger> {
-        type Row = (
-            Option<i64>,
-            Option<String>,
-            Option<i64>,
-            Option<i64>,
-            Option<String>,
-            Option<String>,
-            Option<i64>,
-            Option<i64>,
-            i64,
-        );
-        let tx = self.begun().await?;
-        let sql = tx.text(if simulated { &LEDGER_SIMULATED } else { &LEDGER });
-        let row: Row = on!(tx, c => sqlx::query_as(sql)
-            .bind(policy).bind(target).bind(window_start.micros()).fetch_one(c).await?);
-        let (id, state, actions, violated, reason, phase, ended, reserved, used) = row;
-        let phase = phase.as_deref().map(super::rows::phase).transpose()?;
-        let incident = match (id, state) {
-            (Some(id), Some(state)) => Some(Standing {
-                id,
-                state: State::from_word(&state).ok_or_else(|| broken(format!("incident state {state}")))?,
-                actions: actions.unwrap_or(0),
-                busy: phase.is_some_and(|phase| !phase.ended()),
-                last_ended_at: ended.map(Timestamp::from_micros),
-                last_violated_at: Timestamp::from_micros(violated.unwrap_or(0)),
-                reason,
-            }),
-            _ => None,
-        };
-        Ok(Ledger {
-            incident,
-            last_reserved_at: reserved.map(Timestamp::from_micros),
-            used: u32::try_from(used).unwrap_or(u32::MAX),
-        })
     }
 
     /// The remembered body hash and answer of an idempotency key.

@@ -7,7 +7,7 @@ use crate::domain::{Phase, Timestamp};
 statements! { pub(super) STATEMENTS:
     ACTIONS = "SELECT id, execution_id, incident_id, policy_name, event_id, origin, kind, target, namespace, params,
         priority, state, simulated, queued, attempts, max_attempts, run_at, plugin, digest, effects, created_at,
-        running_since, completed_at, details, error_message, owner, lease_until, result FROM action
+        running_since, completed_at, details, error_message, owner, lease_until, result, step, verdict FROM action
         WHERE state IN {texts} AND created_at >= $2 AND created_at <= $3 AND (target = $4 OR $4 = '')
         AND (kind = $5 OR $5 = '') AND (policy_name = $6 OR $6 = '') AND (incident_id = $7 OR $7 = -1)
         AND (origin = $8 OR $8 = '') AND (priority = $9 OR $9 = -1)

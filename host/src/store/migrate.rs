@@ -11,13 +11,15 @@ use super::{Error, Lite, Pool, Result, Store, on};
 use crate::domain::event::PARTITIONS;
 
 /// Every migration, in order; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "start", include_str!("../../../migrations/0001_start.sql")),
     (2, "access", include_str!("../../../migrations/0002_access.sql")),
     (3, "actions", include_str!("../../../migrations/0003_actions.sql")),
     (4, "control", include_str!("../../../migrations/0004_control.sql")),
     (5, "simulated", include_str!("../../../migrations/0005_simulated.sql")),
     (10, "chunks", include_str!("../../../migrations/0010_chunks.sql")),
+    (11, "pause", include_str!("../../../migrations/0011_pause.sql")),
+    (12, "ladder", include_str!("../../../migrations/0012_ladder.sql")),
 ];
 
 statements! { pub(super) STATEMENTS:

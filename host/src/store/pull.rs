@@ -9,7 +9,7 @@ use serde_json::json;
 use super::claim::{Claimed, Task, begin_attempt, expired, fence};
 use super::record::{add_audit, hand_over};
 use super::sql::statements;
-use super::{Moved, Result, Store, Tx, on, slot};
+use super::{Moved, Result, Store, Tx, on, pause, slot};
 use crate::domain::action::Effects;
 use crate::domain::audit::Entry;
 use crate::domain::{Phase, Timestamp, WireStatus};
@@ -124,6 +124,9 @@ impl Store {
         chosen.sort_by(|a, b| a.0.target.cmp(&b.0.target));
         let mut tx = self.begin().await?;
         let mut lent = Vec::new();
+        if pause::stands(&mut tx, now).await?.is_some() {
+            chosen.clear();
+        }
         for (task, effects) in chosen {
             slot::lock(&mut tx, &task.target).await?;
             if task.held() || !expired(&mut tx, &task, now, claimed).await? {

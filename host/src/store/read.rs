@@ -9,7 +9,7 @@ use crate::domain::{Phase, Timestamp};
 statements! { pub(super) STATEMENTS:
     ACTION = "SELECT id, execution_id, incident_id, policy_name, event_id, origin, kind, target, namespace, params,
         priority, state, simulated, queued, attempts, max_attempts, run_at, plugin, digest, effects, created_at,
-        running_since, completed_at, details, error_message, owner, lease_until, result FROM action WHERE id = $1";
+        running_since, completed_at, details, error_message, owner, lease_until, result, step, verdict FROM action WHERE id = $1";
     INCIDENT = "SELECT id, policy_name, policy_version, severity, target, state, opened_at, closed_at, cleared_at,
         event_id, last_event_id, last_violated_at, violations, actions, last_action_id, reason, evidence, simulated
         FROM incident WHERE id = $1";
@@ -69,6 +69,10 @@ pub struct ActionRow {
     pub owner: Option<String>,
     lease_until: Option<i64>,
     result: Option<String>,
+    /// Which step of its policy's ladder it is, from 0.
+    pub step: Option<i64>,
+    /// `healed`, `not_healed` or `unknown`, once that is known.
+    pub verdict: Option<String>,
 }
 
 impl ActionRow {

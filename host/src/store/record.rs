@@ -3,11 +3,13 @@
 
 use serde_json::{Value, json};
 
-use super::ingest::{NewSample, NewSeries, PartitionSeq};
+use super::ingest::NewSeries;
+use super::plan::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 use super::sql::statements;
 use super::{Result, Tx, ids, on, rows, slot};
 use crate::domain::audit::Entry;
 use crate::domain::incident::State;
+use crate::domain::ladder::Judgement;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
@@ -19,7 +21,11 @@ statements! { pub(super) STATEMENTS:
         simulated) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10)";
     VIOLATED = "UPDATE incident SET violations = violations + $2, last_event_id = $3, last_violated_at = $4,
         reason = $5 WHERE id = $1";
-    ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2 WHERE id = $1";
+    ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2,
+        tries = CASE WHEN step = $3 THEN tries + 1 ELSE 1 END, step = $3 WHERE id = $1";
+    JUDGE = "UPDATE action SET verdict = $2 WHERE verdict IS NULL
+        AND id = (SELECT last_action_id FROM incident WHERE id = $1)";
+    TOLD = "UPDATE incident SET told_at = $2 WHERE id = $1";
     CLOSE = "UPDATE incident SET state = CASE WHEN state = 'open' THEN $2 ELSE state END,
         closed_at = COALESCE(closed_at, $3), cleared_at = $3 WHERE id = $1 AND cleared_at IS NULL";
     HAND_OVER = "UPDATE incident SET state = 'handed_over', closed_at = $2, reason = $3
@@ -30,177 +36,12 @@ statements! { pub(super) STATEMENTS:
         WHERE id = (SELECT MAX(id) FROM decision WHERE incident_id = $1)";
     ADD_ACTION = "INSERT INTO action (id, execution_id, incident_id, policy_id, policy_name, policy_version,
         event_id, origin, kind, target, target_kind, namespace, labels, params, priority, state, simulated,
-        queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details, completed_at)
+        queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details, completed_at, step)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $22,
-        $17, 0, $18, 0, $19, $20, $19, $21, $23)";
+        $17, 0, $18, 0, $19, $20, $19, $21, $23, $24)";
     RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, $2, $3, $4)";
     ADD_AUDIT = "INSERT INTO audit (at, actor, verb, object, object_id, incident_id, action_id, facts)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-}
-
-/// Everything of one transaction.
-#[derive(Debug, Default)]
-pub struct Plan {
-    /// This transaction's own id.
-    pub batch: String,
-    /// When it was accepted.
-    pub now: Timestamp,
-    /// The policies' revision it was decided under.
-    pub policy_rev: i64,
-    /// What each partition gets: its new sequence number and the range of its sample ids.
-    pub partitions: Vec<(PartitionSeq, i64, i64)>,
-    /// Partitions that were ticked.
-    pub ticked: Vec<u16>,
-    /// New series.
-    pub series: Vec<NewSeries>,
-    /// New samples, in the order of `partitions`, their ids consecutive.
-    pub samples: Vec<NewSample>,
-    /// New incidents.
-    pub opened: Vec<IncidentDraft>,
-    /// What happens to incidents, in order.
-    pub changes: Vec<IncidentChange>,
-    /// New actions.
-    pub actions: Vec<ActionDraft>,
-}
-
-impl Plan {
-    /// Whether samples are all there is.
-    pub(super) fn only_samples(&self) -> bool {
-        self.ticked.is_empty()
-            && self.series.is_empty()
-            && self.opened.is_empty()
-            && self.changes.is_empty()
-            && self.actions.is_empty()
-    }
-}
-
-/// An incident to open.
-#[derive(Debug)]
-pub struct IncidentDraft {
-    /// Given when recorded.
-    pub id: i64,
-    /// Whose.
-    pub policy_id: i64,
-    /// Its name.
-    pub policy_name: String,
-    /// Its version.
-    pub policy_version: i64,
-    /// Its severity's word.
-    pub severity: &'static str,
-    /// On what.
-    pub target: String,
-    /// Whether that is the simulated target of that name.
-    pub simulated: bool,
-    /// The event that opened it.
-    pub event_id: i64,
-    /// The values the condition saw.
-    pub evidence: Value,
-}
-
-/// An incident of this plan or of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The n-th of `opened`.
-    New(usize),
-    /// One that stands in the database.
-    Known(i64),
-}
-
-/// What a decision came to.
-#[derive(Clone, Debug)]
-pub enum Verdict {
-    /// The n-th of `actions` was made.
-    Act(usize),
-    /// Nothing, for that reason.
-    Suppress {
-        /// The reason's word.
-        reason: &'static str,
-        /// Until when it holds.
-        until: Option<Timestamp>,
-    },
-    /// Handed to a human, for that reason.
-    HandOver(&'static str),
-}
-
-/// A change of an incident.
-#[derive(Clone, Debug)]
-pub enum IncidentChange {
-    /// It was violated (again) and decided about.
-    Decided {
-        /// Which.
-        incident: Which,
-        /// By which event; the latest one where the same decision repeats.
-        event_id: i64,
-        /// What was decided.
-        verdict: Verdict,
-        /// The same decision as the one before it: counted, not written again.
-        repeat: bool,
-        /// How often, in this plan.
-        times: i64,
-        /// The values that led to it.
-        facts: Value,
-    },
-    /// It is over.
-    Closed {
-        /// Which.
-        incident: Which,
-        /// [`State::Healed`] or [`State::Expired`].
-        state: State,
-        /// By which event, if one.
-        event_id: Option<i64>,
-    },
-}
-
-impl IncidentChange {
-    /// What it is about.
-    fn incident(&self) -> Which {
-        match self {
-            Self::Decided { incident, .. } | Self::Closed { incident, .. } => *incident,
-        }
-    }
-}
-
-/// An action to make.
-#[derive(Debug)]
-pub struct ActionDraft {
-    /// Given when recorded.
-    pub id: i64,
-    /// Whether it may run at once; set when recorded.
-    pub phase: Phase,
-    /// Stable over its attempts.
-    pub execution_id: String,
-    /// Its incident.
-    pub incident: Option<Which>,
-    /// Its policy: id, name, version.
-    pub policy: Option<(i64, String, i64)>,
-    /// The event that led to it.
-    pub event_id: Option<i64>,
-    /// `policy`, `api` or `simulator`.
-    pub origin: &'static str,
-    /// It is finished in the transaction that makes it and never takes a slot, a reservation or a plugin.
-    pub simulated: bool,
-    /// What to do.
-    pub kind: String,
-    /// On what.
-    pub target: String,
-    /// The tag that named the target.
-    pub target_kind: Option<String>,
-    /// The target's namespace.
-    pub namespace: Option<String>,
-    /// The event's tags as JSON.
-    pub labels: String,
-    /// Its parameters as JSON.
-    pub params: String,
-    /// See [`Priority`](crate::domain::policy::Priority).
-    pub priority: i64,
-    /// Attempts it may use.
-    pub max_attempts: i64,
-    /// Whether it goes to the queue or is held.
-    pub queued: bool,
-    /// After this it is not started any more.
-    pub expires_at: Option<Timestamp>,
-    /// For people.
-    pub details: Option<String>,
 }
 
 /// All but the samples, which go with the commit.
@@ -270,12 +111,17 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         let draft = &mut plan.actions[at];
         add_action(tx, draft, (incident, "system"), plan.now).await?;
         if let (Some((policy, _, _)), Some(incident)) = (&draft.policy, incident) {
-            let (reserve, acted) = (tx.text(&RESERVE), tx.text(&ACTED));
+            let (reserve, acted, told) = (tx.text(&RESERVE), tx.text(&ACTED), tx.text(&TOLD));
+            if draft.tells {
+                on!(tx, c => sqlx::query(told).bind(incident).bind(plan.now.micros()).execute(c).await?.rows_affected());
+                continue;
+            }
             if !draft.simulated {
                 on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
                     .bind(plan.now.micros()).execute(c).await?.rows_affected());
             }
-            on!(tx, c => sqlx::query(acted).bind(incident).bind(draft.id).execute(c).await?.rows_affected());
+            on!(tx, c => sqlx::query(acted).bind(incident).bind(draft.id).bind(draft.step.unwrap_or(0))
+                .execute(c).await?.rows_affected());
         }
     }
     Ok(())
@@ -306,11 +152,11 @@ pub(super) async fn add_action(
         .bind(&draft.labels).bind(&draft.params).bind(draft.priority).bind(draft.phase.word())
         .bind(draft.queued && !draft.simulated).bind(draft.max_attempts).bind(now.micros())
         .bind(draft.expires_at.map(Timestamp::micros)).bind(&draft.details).bind(draft.simulated)
-        .bind(draft.simulated.then(|| now.micros()))
+        .bind(draft.simulated.then(|| now.micros())).bind(draft.step)
         .execute(c).await?.rows_affected());
     let facts = json!({"kind": draft.kind, "target": draft.target, "origin": draft.origin,
         "state": draft.phase.word(), "policy": policy.map(|p| &p.1), "event_id": draft.event_id,
-        "simulated": draft.simulated});
+        "simulated": draft.simulated, "step": draft.step});
     add_audit(tx, &Entry::action(actor, "action.created", draft.id, incident, facts), now).await
 }
 
@@ -343,6 +189,9 @@ async fn apply(tx: &mut Tx, plan: &Plan, change: &IncidentChange) -> Result<()> 
             let id = id_of(&plan.opened, *incident);
             let sql = tx.text(&CLOSE);
             on!(tx, c => sqlx::query(sql).bind(id).bind(state.word()).bind(plan.now.micros()).execute(c).await?.rows_affected());
+            if *state == State::Healed {
+                judge(tx, id, Judgement::Healed).await?;
+            }
             let verb = if *state == State::Expired { "incident.expired" } else { "incident.cleared" };
             add_audit(tx, &Entry::incident("system", verb, id, json!({"event_id": event_id})), plan.now).await
         }
@@ -361,6 +210,11 @@ async fn decided(
         Verdict::Suppress { reason, until } => ("suppress", Some(*reason), *until, None),
         Verdict::HandOver(reason) => ("hand_over", Some(*reason), None, None),
     };
+    match verdict {
+        Verdict::Act(_) | Verdict::HandOver("actions_used_up") => judge(tx, id, Judgement::NotHealed).await?,
+        Verdict::HandOver(_) => judge(tx, id, Judgement::Unknown).await?,
+        Verdict::Suppress { .. } => {}
+    }
     let row = ids::take(tx, "decision", 1).await?;
     let sql = tx.text(&ADD_DECISION);
     on!(tx, c => sqlx::query(sql).bind(row).bind(id).bind(plan.now.micros()).bind(event_id).bind(word)
@@ -373,6 +227,13 @@ async fn decided(
     let mut entry = Entry::incident("system", "incident.decided", id, facts);
     entry.action_id = action;
     add_audit(tx, &entry, plan.now).await
+}
+
+/// Notes what was found of the incident's last action, if it has made one and that is not known yet.
+async fn judge(tx: &mut Tx, incident: i64, judgement: Judgement) -> Result<()> {
+    let sql = tx.text(&JUDGE);
+    on!(tx, c => sqlx::query(sql).bind(incident).bind(judgement.word()).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 /// Gives an open incident to a human.

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::record::{ActionDraft, add_action, add_audit};
+use super::plan::ActionDraft;
+use super::record::{add_action, add_audit};
 use super::sql::statements;
 use super::{Error, Moved, Result, Store, Tx, ids, on, rows, slot};
 use crate::domain::audit::Entry;

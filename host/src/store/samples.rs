@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::ingest::{PartitionSeq, TailSample, Writing, broken, list_of, partition};
 use super::local::Lite;
-use super::record::Plan;
+use super::plan::Plan;
 use super::sql::{Dialect, statements};
 use super::{Result, Store, Tx, chunk, on, uncertain};
 use crate::domain::Timestamp;

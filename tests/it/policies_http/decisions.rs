@@ -38,7 +38,7 @@ fn ended(vigil: &Vigil, answer: &Value) -> Value {
 
 fn one_incident(target: &CountingTarget, options: Options) {
     let vigil = Vigil::start(options);
-    make(&vigil, "p", json!({"auto_remediate": true}));
+    make(&vigil, "p", json!({"auto_remediate": true, "guardrails": {"settle": "2s"}}));
     let first = cpu(&vigil, "web-01", 95.0);
     assert_eq!(decided(&first), [("p", "act")], "{first}");
     let opened = incident(&first);
@@ -46,22 +46,24 @@ fn one_incident(target: &CountingTarget, options: Options) {
     assert_eq!((&action["status"], &action["incident_id"]), (&json!("completed"), &opened), "{action}");
     for value in [96.0, 97.0] {
         let more = cpu(&vigil, "web-01", value);
-        assert_eq!(
-            (decided(&more), incident(&more)),
-            (vec![("p", "incident_open")], opened.clone()),
-            "{more}"
-        );
+        assert_eq!((decided(&more), incident(&more)), (vec![("p", "settling")], opened.clone()), "{more}");
     }
     let other = cpu(&vigil, "web-02", 95.0);
     assert_ne!(incident(&other), opened, "another target is another incident");
     ended(&vigil, &other);
     assert_eq!(target.count(), 2, "one action per incident");
 
+    let verdict = || vigil.get_json(&format!("/api/v1/actions/{}", action["id"]))["verdict"].clone();
+    cpu(&vigil, "web-01", 10.0);
+    let row = vigil.get_json(&format!("/api/v1/incidents/{opened}"));
+    assert_eq!((&row["state"], verdict()), (&json!("open"), Value::Null), "not settled yet: {row}");
+    std::thread::sleep(Duration::from_millis(2_100));
     let clear = cpu(&vigil, "web-01", 10.0);
     assert_eq!(decided(&clear), [], "{clear}");
     let row = vigil.get_json(&format!("/api/v1/incidents/{opened}"));
     assert_eq!((&row["state"], &row["actions"]), (&json!("healed"), &json!(1)), "{row}");
-    assert_eq!(reasons(&vigil, &opened), ["act", "incident_open"], "repeats are counted in one decision");
+    assert_eq!(verdict(), "healed");
+    assert_eq!(reasons(&vigil, &opened), ["act", "settling"], "repeats are counted in one decision");
 
     let again = cpu(&vigil, "web-01", 98.0);
     assert_eq!(decided(&again), [("p", "cooldown")], "the cooldown outlives the incident: {again}");
@@ -143,12 +145,12 @@ fn a_condition_must_hold_as_long_as_it_says() {
     assert_eq!(decided(&cpu(&vigil, "web-01", 95.0)), [], "it begins anew");
 }
 
-/// Still violated after the cooldown: the next action of the same incident, three in all, then a human.
+/// Still violated after it has settled: the next action of the same incident, three in all, then a human.
 #[test]
 fn an_incident_that_does_not_heal_is_handed_over() {
     let target = CountingTarget::start();
     let vigil = Vigil::start(with_target(&target, "[retry]\nmax_attempts = 1\n"));
-    make(&vigil, "p", json!({"auto_remediate": true, "guardrails": {"cooldown": "100ms"}}));
+    make(&vigil, "p", json!({"auto_remediate": true, "guardrails": {"settle": "100ms"}}));
     let mut words = Vec::new();
     wait_until(LONG, "the handover", || {
         let answer = cpu(&vigil, "web-01", 95.0);

@@ -36,6 +36,9 @@ fn changed(api: &Api, text: &str, done: Cancelled) -> Result<(Phase, Phase), Pro
             let (status, state) = (phase.wire().word(), phase.word());
             Err(Problem::bad(format!("Action {text} can't be changed: it is {status} ({state})")))
         }
+        Cancelled::Paused => {
+            Err(Problem::conflict("all automation is paused; DELETE /api/v1/pause lets it go on"))
+        }
         Cancelled::Done { before, after, ready, moved } => {
             settle(api, &ready, moved.as_ref());
             Ok((before, after))
@@ -213,6 +216,7 @@ pub(super) struct Stands {
     params(("action_id" = i64, Path)),
     responses((status = 200, description = "It is in the queue", body = Stands),
         (status = 404, description = "There is none", body = problem::Body),
+        (status = 409, description = "All automation is paused", body = problem::Body),
         (status = 422, description = "The id is no integer", body = problem::Body)))]
 pub(super) async fn queue(
     State(api): State<Api>,

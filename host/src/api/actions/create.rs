@@ -85,10 +85,23 @@ pub(super) struct CreatedAnswer {
     queued: bool,
     /// When it was made.
     created_at: Timestamp,
+    /// Why it is held though it was to be queued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    suppressed: Option<Suppressed>,
     /// What was taken otherwise than it was sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<String>,
+}
+
+/// Why an action does not start.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Suppressed {
+    /// The reason's word: `paused`.
+    reason: &'static str,
+    /// Until when, where that is known.
+    until: Option<Timestamp>,
 }
 
 /// Makes an action by hand. It passes the same guardrails as those that policies make.
@@ -111,6 +124,7 @@ pub(super) async fn create(
     let now = api.clock.now();
     let (target, kind, queued) = (draft.target.clone(), draft.kind.clone(), draft.queued);
     let answer = move |created: &Created| {
+        let queued = queued && created.paused.is_none();
         let answer = CreatedAnswer {
             ok: true,
             action_id: created.id,
@@ -125,6 +139,7 @@ pub(super) async fn create(
             state: created.phase,
             queued,
             created_at: now,
+            suppressed: created.paused.map(|until| Suppressed { reason: "paused", until }),
             warnings: warnings.clone(),
         };
         serde_json::to_string(&answer).unwrap_or_default()
@@ -245,6 +260,8 @@ pub(in crate::api) fn plain(
         namespace: None,
         labels: "{}".to_owned(),
         params: Value::Object(params).to_string(),
+        step: None,
+        tells: false,
         priority: Priority::default().number(),
         max_attempts: api.settings.max_attempts(),
         queued: false,

@@ -69,7 +69,9 @@ pub(in crate::api) struct ActionDetail {
     lease_until: Option<Timestamp>,
     /// What a remediator reported.
     result: Option<Value>,
-    /// What verification found; null: nothing was verified.
+    /// Which step of its policy's ladder it is, from 0.
+    step: Option<i64>,
+    /// What samples observed after it had ended and settled say: `healed`, `not_healed` or `unknown`; null: nothing yet.
     verdict: Option<String>,
     /// Whether it was put in the queue.
     queued: bool,
@@ -110,7 +112,8 @@ impl ActionDetail {
             owner: row.owner.clone(),
             lease_until: row.lease_until(),
             result: row.result(),
-            verdict: None,
+            step: row.step,
+            verdict: row.verdict.clone(),
             queued: row.queued,
             simulated: row.simulated,
         })

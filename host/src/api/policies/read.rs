@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::steps::steps;
+
 use crate::api::input::Fields;
 use crate::api::problem::{Invalid, Problem};
 use crate::cel::Program;
 use crate::domain::guardrails::Guardrails;
+use crate::domain::ladder::TRIES;
 use crate::domain::policy::{Mode, Pattern, Severity, Spec};
 use crate::engine::{Fault as ConditionFault, parse_condition};
 
 /// Members of a policy that are read.
-const MEMBERS: [&str; 14] = [
+const MEMBERS: [&str; 15] = [
     "name",
     "description",
     "severity",
@@ -24,20 +27,20 @@ const MEMBERS: [&str; 14] = [
     "action",
     "params",
     "guardrails",
+    "steps",
     "cooldown",
     "match_metric",
     "threshold",
 ];
 /// Members whose meaning this version does not have yet: refused, never ignored.
-const NOT_YET: [&str; 3] = ["clear", "steps", "verify"];
+const NOT_YET: [&str; 2] = ["clear", "verify"];
 /// Guardrails whose meaning this version does not have yet.
-const RAILS_NOT_YET: [&str; 11] = [
+const RAILS_NOT_YET: [&str; 10] = [
     "blast_radius",
     "storm",
     "breaker",
     "ramp",
     "opposites",
-    "settle",
     "verdict",
     "verify",
     "max_concurrent",
@@ -46,7 +49,8 @@ const RAILS_NOT_YET: [&str; 11] = [
 ];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 2] = ["evaluate", "reload"];
-const RAILS: [&str; 5] = ["for", "cooldown", "max_actions", "window", "max_event_age"];
+const RAILS: [&str; 8] =
+    ["for", "cooldown", "max_actions", "window", "max_event_age", "settle", "tries", "relapse"];
 /// The longest duration a guardrail may have: 30 days.
 const LONGEST: Duration = Duration::from_hours(720);
 
@@ -96,10 +100,22 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
     for stranger in fields.strangers(&MEMBERS).into_iter().filter(|name| !NOT_YET.contains(&name.as_str())) {
         warnings.push(format!("unknown member `{stranger}` is ignored"));
     }
+    let steps = steps(&mut fields);
     let condition = condition(&mut fields, &mut warnings)?;
     match (name, action, condition) {
         (Some(name), Some(action), Some(condition)) if fields.faults.is_empty() => Ok(Draft {
-            spec: Spec { name, description, severity, target, mode, condition, action, params, guardrails },
+            spec: Spec {
+                name,
+                description,
+                severity,
+                target,
+                mode,
+                condition,
+                action,
+                params,
+                steps,
+                guardrails,
+            },
             enabled,
             warnings,
         }),
@@ -178,6 +194,11 @@ fn guardrails(fields: &mut Fields<'_>, params: &Map<String, Value>) -> Guardrail
                 Some(count) => rails.max_actions = count,
                 None => wrong("int_parsing", "max_actions is a whole number, 0 for none".to_owned()),
             }
+        } else if name == "tries" {
+            match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
+                Some(count) if (1..=TRIES).contains(&count) => rails.tries = Some(count),
+                _ => wrong("int_parsing", format!("tries is a whole number from 1 to {TRIES}")),
+            }
         } else {
             match duration(value) {
                 Some(time) => *rail(&mut rails, name) = time,
@@ -193,12 +214,14 @@ fn rail<'a>(rails: &'a mut Guardrails, name: &str) -> &'a mut Duration {
         "for" => &mut rails.hold,
         "cooldown" => &mut rails.cooldown,
         "window" => &mut rails.window,
+        "settle" => &mut rails.settle,
+        "relapse" => &mut rails.relapse,
         _ => &mut rails.max_event_age,
     }
 }
 
 /// `"10m"`, or seconds.
-fn duration(value: &Value) -> Option<Duration> {
+pub(in crate::api) fn duration(value: &Value) -> Option<Duration> {
     #[derive(serde::Deserialize)]
     struct Text(#[serde(with = "humantime_serde")] Duration);
     let duration = match value {

@@ -8,6 +8,7 @@ use crate::api::Api;
 use crate::api::lax::Flag;
 use crate::domain::Timestamp;
 use crate::domain::guardrails::Guardrails;
+use crate::domain::ladder::Step;
 use crate::domain::policy::{Mode, Policy, Severity, Source};
 use crate::engine::Compiled;
 
@@ -38,9 +39,8 @@ pub(in crate::api) struct PolicyInfo {
     mode: Mode,
     /// What holds its actions back.
     guardrails: Guardrails,
-    /// Further steps; always empty in this version.
-    #[schema(value_type = Vec<Object>)]
-    steps: Vec<Value>,
+    /// What is done after its own action, while nothing helps.
+    steps: Vec<Step>,
     /// The condition as CEL, for people; null if this version can't compile it any more.
     #[schema(required = true)]
     cel: Option<String>,
@@ -71,7 +71,7 @@ impl PolicyInfo {
             action: policy.action.clone(),
             mode: policy.mode,
             guardrails: policy.guardrails.clone(),
-            steps: Vec::new(),
+            steps: policy.steps.clone(),
             cel: cel(api, policy),
             version: policy.version,
             source: policy.source,
@@ -227,7 +227,11 @@ pub(super) struct PolicyBody {
     /// Given to the plugin as they are; `cooldown_seconds` also sets the cooldown.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
-    /// What holds its actions back: for, cooldown, `max_actions`, window, `max_event_age`.
+    /// What is done after its own action, while nothing helps: each with action, params, tries and settle. The last may
+    /// be `notify`, which tells a human.
+    #[schema(value_type = Option<Vec<Object>>)]
+    steps: Option<Value>,
+    /// What holds its actions back: for, cooldown, `max_actions`, window, `max_event_age`, settle, tries, relapse.
     #[schema(value_type = Option<Object>)]
     guardrails: Option<Value>,
 }

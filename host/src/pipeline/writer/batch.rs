@@ -6,13 +6,15 @@ use std::time::Instant;
 
 use super::Writer;
 use super::reply::{Outcome, answers};
+use super::series::{new_series, row_of};
 use crate::domain::Timestamp;
+use crate::domain::decide::Ledger;
 use crate::domain::event::{Event, Mark, NO_TARGET, PARTITIONS, Series};
 use crate::engine::{Findings, Observed, SeriesKey};
 use crate::pipeline::answer::Violation;
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
 use crate::pipeline::ingest::{Refused, Reply, Request};
-use crate::store::{Error, NewSample, NewSeries, PartitionSeq, Plan, SeriesRow, Writing};
+use crate::store::{Error, NewSample, PartitionSeq, Plan, Writing};
 
 /// One event on its way through the batch.
 struct Item<'a> {
@@ -252,7 +254,7 @@ impl Writer {
         tx: &mut Writing,
         findings: &Findings,
         now: Timestamp,
-    ) -> Result<HashMap<Pair, crate::domain::decide::Ledger>, Error> {
+    ) -> Result<HashMap<Pair, Ledger>, Error> {
         let mut spending: Vec<i64> = findings
             .list
             .iter()
@@ -262,6 +264,7 @@ impl Writer {
         spending.sort_unstable();
         spending.dedup();
         tx.lock_ledgers(&spending).await?;
+        let paused = tx.paused(now).await?;
         let mut ledgers = HashMap::new();
         for finding in &findings.list {
             let policy = &self.policies.get(finding.policy).policy;
@@ -269,8 +272,9 @@ impl Writer {
             if ledgers.contains_key(&pair) {
                 continue;
             }
-            let ledger = tx.ledger(pair.policy, pair.subject(), now.before(policy.guardrails.window)).await?;
-            ledgers.insert(pair, ledger);
+            let window = now.before(policy.guardrails.window);
+            let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
+            ledgers.insert(pair, Ledger { paused, ..ledger });
         }
         Ok(ledgers)
     }
@@ -369,32 +373,4 @@ async fn remembered(tx: &mut Writing, requests: &[&Request]) -> Result<Vec<Outco
         }
     }
     Ok(outcomes)
-}
-
-fn row_of(id: i64, series: &Series) -> SeriesRow {
-    let target = series.target.as_ref();
-    SeriesRow {
-        id,
-        identity: series.identity.text().to_owned(),
-        name: series.name.clone(),
-        target: series.target_name().to_owned(),
-        target_kind: target.map(|target| target.kind.clone()),
-        namespace: target.and_then(|target| target.namespace.clone()),
-        simulated: series.simulated,
-        tags: serde_json::to_string(&*series.tags).unwrap_or_else(|_| "{}".to_owned()),
-    }
-}
-
-fn new_series(partition: u16, row: &SeriesRow) -> NewSeries {
-    NewSeries {
-        id: row.id,
-        partition,
-        identity: row.identity.clone(),
-        name: row.name.clone(),
-        target: row.target.clone(),
-        target_kind: row.target_kind.clone(),
-        namespace: row.namespace.clone(),
-        simulated: row.simulated,
-        tags: row.tags.clone(),
-    }
 }

@@ -4,13 +4,20 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::Writer;
+use crate::domain::Timestamp;
 use crate::domain::event::{NO_TARGET, Tags, partition_of};
 use crate::domain::incident::State;
+use crate::domain::ladder::Step;
+use crate::domain::policy::{Policy, Priority};
 use crate::engine::{Findings, Truth};
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
-use crate::store::{Error, LastRun, Plan, StandingRow, Verdict, Writing};
+use crate::store::{ActionDraft, Error, LastRun, Plan, StandingRow, Verdict, Which, Writing};
 
+/// The target of actions that tell a human.
+const HUMAN: &str = "human";
 /// An incident without data for so long is over, as far as anyone can tell.
 const EXPIRY: Duration = Duration::from_hours(1);
 
@@ -57,7 +64,7 @@ impl Writer {
     pub(super) async fn look(&mut self) {
         let looked = async {
             // Nothing is due since the beginning of time: only the revision is asked for.
-            let never = crate::domain::Timestamp::from_micros(i64::MIN);
+            let never = Timestamp::from_micros(i64::MIN);
             let (mut tx, _, rev) = self.parts.store.begin_due(never).await?;
             self.refresh(&mut tx, rev).await
         };
@@ -83,8 +90,8 @@ impl Writer {
             self.partitions[usize::from(*id)].tick(&policies, (now, limits), &mut findings);
         }
         let mut ledgers = self.ledgers(tx, &findings, now).await?;
-        let over = self.over(&standing, &findings);
-        for row in &over {
+        let (over, unheard) = (self.over(&standing, &findings), self.unheard(&standing, &findings));
+        for row in over.iter().chain(&unheard) {
             let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
                 let ledger = tx.ledger(row.policy_id, row.subject(), now).await?;
@@ -104,11 +111,15 @@ impl Writer {
                 partition.set_standing(compiled.policy.id, (target, finding.simulated), false);
             }
         }
+        for row in unheard {
+            deciding.give_up(&pair_of(row), (row.id, row.last_event_id));
+        }
         for row in over {
             deciding.close(&pair_of(row), State::Expired, None);
             let home = usize::from(partition_of(&row.target));
             self.partitions[home].set_standing(row.policy_id, row.subject(), false);
         }
+        self.tell(&standing, &mut plan);
         self.name_plugins(&mut plan);
         tx.record(&mut plan).await?;
         let evaluated = findings.evaluations();
@@ -129,13 +140,7 @@ impl Writer {
 
     /// Incidents that end without a sample: no data for an hour, or nobody left who could judge them.
     fn over<'a>(&self, standing: &'a [StandingRow], findings: &Findings) -> Vec<&'a StandingRow> {
-        let cut = self.now().before(EXPIRY).micros();
-        let judged: HashSet<Pair> = findings
-            .list
-            .iter()
-            .filter(|finding| matches!(finding.truth, Truth::Met | Truth::Clear))
-            .map(|finding| Pair::of(self.policies.get(finding.policy).policy.id, finding))
-            .collect();
+        let (cut, judged) = (self.now().before(EXPIRY).micros(), self.judged(findings));
         standing
             .iter()
             .filter(|row| {
@@ -144,6 +149,44 @@ impl Writer {
                 gone || silent
             })
             .collect()
+    }
+
+    /// What the conditions say something about.
+    fn judged(&self, findings: &Findings) -> HashSet<Pair> {
+        let known = findings.list.iter().filter(|finding| matches!(finding.truth, Truth::Met | Truth::Clear));
+        known.map(|finding| Pair::of(self.policies.get(finding.policy).policy.id, finding)).collect()
+    }
+
+    /// Open incidents whose last action has ended and settled so long ago that something should have been observed, and
+    /// nothing was: whether it helped is a human's to find out.
+    fn unheard<'a>(&self, standing: &'a [StandingRow], findings: &Findings) -> Vec<&'a StandingRow> {
+        let (now, judged) = (self.now(), self.judged(findings));
+        let patience = |row: &StandingRow| {
+            let step = usize::try_from(row.step).unwrap_or(0);
+            let policy = &self.policies.by_id(row.policy_id)?.policy;
+            Some(policy.rung(step)?.settle + self.parts.limits.lookback)
+        };
+        let over = |row: &&StandingRow| match (row.ended_at, patience(row)) {
+            (Some(ended), Some(patience)) => Timestamp::from_micros(ended).after(patience) < now,
+            _ => false,
+        };
+        standing.iter().filter(|row| !row.simulated && !judged.contains(&pair_of(row))).filter(over).collect()
+    }
+
+    /// Makes the actions that tell a human of incidents that were handed over, whoever did that.
+    fn tell(&self, standing: &[StandingRow], plan: &mut Plan) {
+        for row in standing.iter().filter(|row| row.untold && !row.simulated) {
+            let Some(policy) = self.policies.by_id(row.policy_id).map(|compiled| &compiled.policy) else {
+                continue;
+            };
+            let Some(step) = policy.notify() else { continue };
+            plan.actions.push(notice(
+                policy,
+                step,
+                row,
+                (self.parts.settings.max_attempts(), self.parts.clock.id()),
+            ));
+        }
     }
 
     /// After the commit: counts what was decided and tells the workers what is ready.
@@ -175,6 +218,45 @@ impl Writer {
             }
         }
         self.parts.queue.announce(&ready);
+    }
+}
+
+/// The action that tells a human of an incident. Its target is not the incident's: that one's slot may be taken by the
+/// very action whose outcome nobody knows.
+fn notice(
+    policy: &Policy,
+    step: &Step,
+    row: &StandingRow,
+    (max_attempts, execution_id): (i64, String),
+) -> ActionDraft {
+    let mut params = step.params.clone();
+    for (member, value) in
+        [("policy", json!(policy.name)), ("target", json!(row.target)), ("incident_id", json!(row.id))]
+    {
+        params.entry(member).or_insert(value);
+    }
+    ActionDraft {
+        id: 0,
+        phase: crate::domain::Phase::Held,
+        execution_id,
+        incident: Some(Which::Known(row.id)),
+        policy: Some((policy.id, policy.name.clone(), policy.version)),
+        event_id: Some(row.last_event_id),
+        origin: "policy",
+        simulated: false,
+        kind: step.action.clone(),
+        target: HUMAN.to_owned(),
+        target_kind: None,
+        namespace: None,
+        labels: "{}".to_owned(),
+        params: Value::Object(params).to_string(),
+        step: None,
+        tells: true,
+        priority: Priority::High.number(),
+        max_attempts,
+        queued: true,
+        expires_at: None,
+        details: Some(format!("Incident {} on {} was handed over", row.id, row.target)),
     }
 }
 

@@ -1,0 +1,103 @@
+//! The state that limits actions, read under lock in the transaction that may add one.
+
+use super::ingest::{Writing, broken};
+use super::sql::statements;
+use super::{Result, on, rows};
+use crate::domain::Timestamp;
+use crate::domain::decide::Ledger;
+use crate::domain::incident::{Standing, State};
+use crate::domain::ladder::Relapse;
+
+statements! { pub(super) STATEMENTS:
+    RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
+        AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
+    LEDGER = "SELECT i.id, i.state, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
+        a.state AS phase, a.completed_at,
+        (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
+        (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used
+        FROM (SELECT 1 AS one) o
+        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2
+        AND i.simulated = FALSE AND i.cleared_at IS NULL
+        LEFT JOIN action a ON a.id = i.last_action_id";
+    // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
+    LEDGER_SIMULATED = "SELECT i.id, i.state, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
+        a.state AS phase, a.completed_at,
+        (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2) AS reserved_at,
+        (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used
+        FROM (SELECT 1 AS one) o
+        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2 AND i.simulated = TRUE AND i.cleared_at IS NULL
+        LEFT JOIN action a ON a.id = i.last_action_id";
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Option<i64>,
+    state: Option<String>,
+    actions: Option<i64>,
+    step: Option<i64>,
+    tries: Option<i64>,
+    last_violated_at: Option<i64>,
+    reason: Option<String>,
+    phase: Option<String>,
+    completed_at: Option<i64>,
+    reserved_at: Option<i64>,
+    used: i64,
+}
+
+impl Row {
+    fn incident(self) -> Result<Option<Standing>> {
+        let (Some(id), Some(state)) = (self.id, self.state) else { return Ok(None) };
+        let phase = self.phase.as_deref().map(rows::phase).transpose()?;
+        Ok(Some(Standing {
+            id,
+            state: State::from_word(&state).ok_or_else(|| broken(format!("incident state {state}")))?,
+            actions: self.actions.unwrap_or(0),
+            step: usize::try_from(self.step.unwrap_or(0)).unwrap_or(usize::MAX),
+            tries: u32::try_from(self.tries.unwrap_or(0)).unwrap_or(u32::MAX),
+            busy: phase.is_some_and(|phase| !phase.ended()),
+            last_ended_at: self.completed_at.map(Timestamp::from_micros),
+            last_violated_at: Timestamp::from_micros(self.last_violated_at.unwrap_or(0)),
+            reason: self.reason,
+        }))
+    }
+}
+
+impl Writing {
+    /// The state that limits actions of one policy on one target, real or simulated; reservations count from
+    /// `window_start`.
+    pub async fn ledger(
+        &mut self,
+        policy: i64,
+        (target, simulated): (&str, bool),
+        window_start: Timestamp,
+    ) -> Result<Ledger> {
+        let tx = self.begun().await?;
+        let sql = tx.text(if simulated { &LEDGER_SIMULATED } else { &LEDGER });
+        let row: Row = on!(tx, c => sqlx::query_as(sql)
+            .bind(policy).bind(target).bind(window_start.micros()).fetch_one(c).await?);
+        let (reserved, used) = (rows::time(row.reserved_at), u32::try_from(row.used).unwrap_or(u32::MAX));
+        let incident = row.incident()?;
+        // Only an incident that has made no action yet asks where it is to begin.
+        let begins = incident.as_ref().is_none_or(|incident| incident.actions == 0);
+        let relapse = if begins { self.relapse(policy, (target, simulated)).await? } else { None };
+        Ok(Ledger { incident, last_reserved_at: reserved, relapse, used, paused: None })
+    }
+
+    /// The last incident of that policy and target that an action healed.
+    async fn relapse(&mut self, policy: i64, (target, simulated): (&str, bool)) -> Result<Option<Relapse>> {
+        let tx = self.begun().await?;
+        let sql = tx.text(&RELAPSE);
+        let row: Option<(i64, i64)> = on!(tx, c => sqlx::query_as(sql)
+            .bind(policy).bind(target).bind(simulated).fetch_optional(c).await?);
+        Ok(row.map(|(step, at)| Relapse {
+            step: usize::try_from(step).unwrap_or(0),
+            cleared_at: Timestamp::from_micros(at),
+        }))
+    }
+
+    /// Whether people have stopped all automation; until when, if they said so.
+    pub async fn paused(&mut self, now: Timestamp) -> Result<Option<Option<Timestamp>>> {
+        let pause = super::pause::stands(self.begun().await?, now).await?;
+        Ok(pause.map(|pause| pause.until))
+    }
+}
