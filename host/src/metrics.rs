@@ -4,6 +4,7 @@
 //! values come from outside are bounded: what is new after the limit is counted under `other`.
 
 mod bounded;
+mod buckets;
 
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ use prometheus::{
 };
 
 pub use bounded::{Bounded, OTHER};
+use buckets::{
+    ATTEMPT_SECONDS, BATCH_SIZES, COMMIT_SECONDS, DRIFT_SECONDS, REPAIR_SECONDS, REQUEST_SECONDS,
+    START_SECONDS,
+};
 
 /// The statuses an action has on the wire; each has a series from the first action of its kind on.
 pub const ACTION_STATUSES: [&str; 5] = ["pending", "running", "completed", "failed", "cancelled"];
@@ -22,15 +27,6 @@ pub const ACTION_STATUSES: [&str; 5] = ["pending", "running", "completed", "fail
 pub const EVALUATION_RESULTS: [&str; 4] = ["violation", "ok", "no_data", "error"];
 
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
-const REQUEST_SECONDS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-const DRIFT_SECONDS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-/// From a fast loopback call to the longest a plugin may take.
-const ATTEMPT_SECONDS: [f64; 11] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0];
-/// Two commits and a queue: milliseconds when idle, minutes behind a lease.
-const START_SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0];
-const COMMIT_SECONDS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
-const BATCH_SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0];
 
 /// All metrics of this process.
 #[derive(Debug)]
@@ -59,6 +55,8 @@ pub struct Metrics {
     redis_up: IntGauge,
     incidents_open: IntGauge,
     paused: IntGauge,
+    detected: Histogram,
+    repaired: Histogram,
     attempt_duration: HistogramVec,
     event_to_start: Histogram,
     ingest_batch: Histogram,
@@ -219,6 +217,16 @@ impl Metrics {
                 "From an event's acceptance to the start of the plugin",
                 &START_SECONDS,
             )?,
+            detected: make.histogram(
+                "vigil_time_to_detect_seconds",
+                "From the observation of the sample that opened an incident to its opening",
+                &START_SECONDS,
+            )?,
+            repaired: make.histogram(
+                "vigil_time_to_repair_seconds",
+                "From an incident's opening to its healing, where it acted",
+                &REPAIR_SECONDS,
+            )?,
             ingest_batch: make.histogram(
                 "vigil_ingest_batch_size",
                 "Events written in one transaction",
@@ -315,6 +323,16 @@ impl Metrics {
     /// Whether people have stopped all automation.
     pub fn paused(&self, paused: bool) {
         self.paused.set(i64::from(paused));
+    }
+
+    /// An incident was opened so long after what opened it was observed.
+    pub fn detected(&self, took: Duration) {
+        self.detected.observe(took.as_secs_f64());
+    }
+
+    /// An incident healed so long after it opened.
+    pub fn repaired(&self, took: Duration) {
+        self.repaired.observe(took.as_secs_f64());
     }
 
     /// So many incidents are open.

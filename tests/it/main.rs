@@ -11,6 +11,7 @@ mod faults;
 mod hostile;
 mod hot_reload;
 mod house;
+mod ladder;
 mod limits;
 mod main_job;
 mod migrate;

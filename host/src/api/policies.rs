@@ -1,6 +1,7 @@
 //! Policies over HTTP: made, read, changed, switched on and off, removed, read again from their files.
 
 mod edit;
+mod effectiveness;
 pub mod files;
 mod read;
 mod reload;
@@ -39,6 +40,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(reload::reload))
         .routes(routes!(runner::status))
         .routes(routes!(show, edit::update, edit::remove))
+        .routes(routes!(effectiveness::show))
         .routes(routes!(edit::enable))
         .routes(routes!(edit::disable))
 }

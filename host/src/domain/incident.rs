@@ -45,6 +45,8 @@ pub struct Standing {
     pub id: i64,
     /// [`State::Open`] or [`State::HandedOver`].
     pub state: State,
+    /// When it opened.
+    pub opened_at: Timestamp,
     /// Actions it has made.
     pub actions: i64,
     /// The step of the ladder it stands on, from 0.

@@ -135,7 +135,13 @@ impl<'a> Deciding<'a> {
     /// Ends an incident that has seen no data for too long, or whose policy is gone.
     pub fn close(&mut self, pair: &Pair, state: State, event_id: Option<i64>) {
         if let Some(open) = self.open.remove(pair) {
-            self.plan.changes.push(IncidentChange::Closed { incident: open.which, state, event_id });
+            let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.as_ref());
+            let acted = standing.filter(|standing| {
+                state == State::Healed && standing.state == State::Open && standing.actions > 0
+            });
+            let repaired_since = acted.filter(|_| !pair.simulated).map(|standing| standing.opened_at);
+            let closed = IncidentChange::Closed { incident: open.which, state, event_id, repaired_since };
+            self.plan.changes.push(closed);
         }
         if let Some(ledger) = self.ledgers.get_mut(pair) {
             ledger.incident = None;
@@ -242,12 +248,14 @@ impl<'a> Deciding<'a> {
             target: pair.target.clone(),
             simulated: pair.simulated,
             event_id: finding.event_id,
+            observed_at: finding.observed_at,
             evidence,
         });
         self.open.insert(pair.clone(), Open { which, reason: None, last_change: None });
         self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
             id: 0,
             state: State::Open,
+            opened_at: self.plan.now,
             actions: 0,
             step: 0,
             tries: 0,

@@ -6,8 +6,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, finish, ids, ingest, ledger, list, migrate, node, numbers, pause, policy,
-    pull, query, read, record, report, retention, samples, setting, slot, status, sweep, token, why,
+    action, audit, claim, drift, effect, finish, ids, ingest, ledger, list, migrate, node, numbers, pause,
+    policy, pull, query, read, record, report, retention, samples, setting, slot, status, sweep, token, why,
 };
 
 impl Store {
@@ -19,6 +19,7 @@ impl Store {
             claim::STATEMENTS,
             claim::MORE,
             drift::STATEMENTS,
+            effect::STATEMENTS,
             finish::STATEMENTS,
             ids::STATEMENTS,
             ingest::STATEMENTS,

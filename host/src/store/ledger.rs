@@ -11,7 +11,7 @@ use crate::domain::ladder::Relapse;
 statements! { pub(super) STATEMENTS:
     RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
-    LEDGER = "SELECT i.id, i.state, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
+    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
         a.state AS phase, a.completed_at,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used
@@ -20,7 +20,7 @@ statements! { pub(super) STATEMENTS:
         AND i.simulated = FALSE AND i.cleared_at IS NULL
         LEFT JOIN action a ON a.id = i.last_action_id";
     // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
-    LEDGER_SIMULATED = "SELECT i.id, i.state, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
+    LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
         a.state AS phase, a.completed_at,
         (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used
@@ -33,6 +33,7 @@ statements! { pub(super) STATEMENTS:
 struct Row {
     id: Option<i64>,
     state: Option<String>,
+    opened_at: Option<i64>,
     actions: Option<i64>,
     step: Option<i64>,
     tries: Option<i64>,
@@ -51,6 +52,7 @@ impl Row {
         Ok(Some(Standing {
             id,
             state: State::from_word(&state).ok_or_else(|| broken(format!("incident state {state}")))?,
+            opened_at: Timestamp::from_micros(self.opened_at.unwrap_or(0)),
             actions: self.actions.unwrap_or(0),
             step: usize::try_from(self.step.unwrap_or(0)).unwrap_or(usize::MAX),
             tries: u32::try_from(self.tries.unwrap_or(0)).unwrap_or(u32::MAX),

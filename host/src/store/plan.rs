@@ -61,6 +61,8 @@ pub struct IncidentDraft {
     pub simulated: bool,
     /// The event that opened it.
     pub event_id: i64,
+    /// When that was observed.
+    pub observed_at: Timestamp,
     /// The values the condition saw.
     pub evidence: Value,
 }
@@ -116,6 +118,8 @@ pub enum IncidentChange {
         state: State,
         /// By which event, if one.
         event_id: Option<i64>,
+        /// When it opened, where it has acted and healed.
+        repaired_since: Option<Timestamp>,
     },
 }
 

@@ -185,7 +185,7 @@ async fn apply(tx: &mut Tx, plan: &Plan, change: &IncidentChange) -> Result<()> 
             }
             decided(tx, plan, id, (*event_id, *times), (verdict, facts)).await
         }
-        IncidentChange::Closed { incident, state, event_id } => {
+        IncidentChange::Closed { incident, state, event_id, .. } => {
             let id = id_of(&plan.opened, *incident);
             let sql = tx.text(&CLOSE);
             on!(tx, c => sqlx::query(sql).bind(id).bind(state.word()).bind(plan.now.micros()).execute(c).await?.rows_affected());

@@ -192,7 +192,13 @@ impl Writer {
     /// After the commit: counts what was decided and tells the workers what is ready.
     pub(super) fn announce(&self, plan: &Plan) {
         let metrics = &self.parts.metrics;
+        for opened in plan.opened.iter().filter(|opened| !opened.simulated) {
+            metrics.detected(plan.now.since(opened.observed_at));
+        }
         for change in &plan.changes {
+            if let crate::store::IncidentChange::Closed { repaired_since: Some(since), .. } = change {
+                metrics.repaired(plan.now.since(*since));
+            }
             if let crate::store::IncidentChange::Decided { verdict, times, .. } = change {
                 let (decision, reason) = match verdict {
                     Verdict::Act(_) => ("act", ""),
