@@ -9,4 +9,6 @@ CREATE INDEX incident_untold ON incident (id) WHERE state = 'handed_over' AND to
 -- Which step an action was, and what samples observed after its settle time said of it.
 ALTER TABLE action ADD COLUMN step BIGINT;
 ALTER TABLE action ADD COLUMN verdict TEXT;
+CREATE INDEX reservation_at ON reservation (at);
+CREATE INDEX action_judged ON action (policy_id, completed_at) WHERE step IS NOT NULL AND completed_at IS NOT NULL;
 CREATE INDEX action_step ON action (policy_id, step) WHERE step IS NOT NULL;

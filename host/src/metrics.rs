@@ -25,7 +25,6 @@ pub const ACTION_STATUSES: [&str; 5] = ["pending", "running", "completed", "fail
 
 /// The results of an evaluation.
 pub const EVALUATION_RESULTS: [&str; 4] = ["violation", "ok", "no_data", "error"];
-
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// All metrics of this process.

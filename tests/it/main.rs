@@ -8,6 +8,7 @@ mod contract_control;
 mod contract_sim;
 mod demo;
 mod faults;
+mod guardrails;
 mod hostile;
 mod hot_reload;
 mod house;

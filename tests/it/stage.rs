@@ -67,6 +67,8 @@ base_delay = "100ms"
 max_delay = "1s"
 [policies]
 tick = "2s"
+[guardrails]
+max_actions = 10_000_000
 [connections.target]
 url = "{target}"
 allow = ["POST /**", "POST /"]
@@ -95,7 +97,7 @@ pub(crate) fn open_policy(name: &str, target: &str, action: &str) -> Value {
     json!({
         "name": name, "target": target, "action": action, "auto_remediate": true,
         "condition": {"type": "metric_exceeds", "metric": "heat", "threshold": 90},
-        "guardrails": {"cooldown": "0s", "settle": "0s", "max_actions": 100_000},
+        "guardrails": {"cooldown": "0s", "settle": "0s", "max_actions": 100_000, "breaker": 100},
     })
 }
 

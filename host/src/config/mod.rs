@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::guardrails::Everywhere;
 use serde::{Deserialize, Serialize};
 
 pub use problem::{Problem, Problems};
@@ -42,6 +43,8 @@ pub struct Config {
     pub remediation: Remediation,
     /// `[policies]`.
     pub policies: Policies,
+    /// `[guardrails]`: what limits all actions together.
+    pub guardrails: Everywhere,
     /// `[auth]`.
     pub auth: Auth,
     /// `[limits]` and `[limits.rate]`.

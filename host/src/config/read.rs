@@ -16,6 +16,7 @@ use super::{
     Config, Database, DatabasePlace, Limits, Log, LogLevel, Policies, Queue, Rate, Redis, Remediation,
     Retention, Retry,
 };
+use crate::domain::guardrails::Everywhere;
 
 pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
     let sources = Sources::read(inputs).map_err(|problem| Problems(vec![problem]))?;
@@ -32,6 +33,10 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
         retry: retry(&mut reader),
         remediation: remediation(&mut reader),
         policies: policies(&mut reader),
+        guardrails: Everywhere {
+            max_actions: u32::try_from(reader.get::<u64>("guardrails.max_actions")).unwrap_or(u32::MAX),
+            window: reader.positive("guardrails.window"),
+        },
         limits: limits(&mut reader),
         log: Log { format: reader.get("log.format"), level: reader.get("log.level") },
         retention: Retention {

@@ -62,6 +62,16 @@ pub enum Reason {
         /// Actions allowed in it.
         limit: u32,
     },
+    /// All policies and people together have used up their actions in this window.
+    GlobalBudget {
+        /// When the oldest of them leaves the window.
+        until: Option<Timestamp>,
+    },
+    /// Too many of the policy's actions in a row failed or did not help: it rests.
+    Breaker {
+        /// When it may try again.
+        until: Timestamp,
+    },
     /// The event is too old to act on.
     Stale {
         /// Its age in seconds.
@@ -82,6 +92,8 @@ impl Reason {
             Self::HandedOver => "handed_over",
             Self::Cooldown { .. } => "cooldown",
             Self::Budget { .. } => "budget",
+            Self::GlobalBudget { .. } => "global_budget",
+            Self::Breaker { .. } => "breaker",
             Self::Stale { .. } => "stale",
         }
     }
@@ -90,8 +102,8 @@ impl Reason {
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Cooldown { until } | Self::Settling { until } => Some(*until),
-            Self::IncidentOpen { until } | Self::Paused { until } => *until,
+            Self::Cooldown { until } | Self::Settling { until } | Self::Breaker { until } => Some(*until),
+            Self::IncidentOpen { until } | Self::Paused { until } | Self::GlobalBudget { until } => *until,
             Self::Observe | Self::NoTarget | Self::HandedOver | Self::Budget { .. } | Self::Stale { .. } => {
                 None
             }
@@ -135,6 +147,29 @@ pub struct Ledger {
     pub used: u32,
     /// People have stopped all automation; until when, if they said so.
     pub paused: Option<Option<Timestamp>>,
+    /// Reservations of everybody.
+    pub everybody: Spent,
+    /// The policy's latest actions that failed or did not help, without one that did in between, counted as far as its
+    /// breaker asks; and when the last of them ended.
+    pub failures: (u32, Option<Timestamp>),
+}
+
+/// What everybody has spent of the window that all actions share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Actions in it.
+    pub used: u32,
+    /// Actions allowed in it.
+    pub limit: u32,
+    /// When the oldest of them leaves it.
+    pub until: Option<Timestamp>,
+}
+
+impl Default for Spent {
+    /// Nothing is allowed where nobody has read what is.
+    fn default() -> Self {
+        Self { used: 0, limit: 0, until: None }
+    }
 }
 
 /// A violation that is decided about.
@@ -194,8 +229,16 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if policy.rung(step).is_none() {
         return Decision::HandOver(Handover::ActionsUsedUp);
     }
+    let (failed, last_failed_at) = ledger.failures;
+    let rests = last_failed_at.map(|at| at.after(rails.rest)).filter(|until| *until > now);
+    if let (true, Some(until)) = (failed >= rails.breaker.max(1), rests) {
+        return Decision::Suppress(Reason::Breaker { until });
+    }
     if ledger.used >= rails.max_actions {
         return Decision::Suppress(Reason::Budget { used: ledger.used, limit: rails.max_actions });
+    }
+    if ledger.everybody.used >= ledger.everybody.limit {
+        return Decision::Suppress(Reason::GlobalBudget { until: ledger.everybody.until });
     }
     Decision::Act { step }
 }

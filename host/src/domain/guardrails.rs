@@ -34,10 +34,25 @@ pub struct Guardrails {
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "1h")]
     pub relapse: Duration,
+    /// Actions in a row that failed, or ended and did not help, after which the policy rests.
+    pub breaker: u32,
+    /// How long it rests. The first action after that decides whether it rests again.
+    #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "30m")]
+    pub rest: Duration,
     /// Events older than this start nothing.
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
     pub max_event_age: Duration,
+}
+
+/// What limits all actions together, whoever asks for them and wherever.
+#[derive(Clone, Copy, Debug)]
+pub struct Everywhere {
+    /// Most actions in one window; 0 means none.
+    pub max_actions: u32,
+    /// The length of that window.
+    pub window: Duration,
 }
 
 impl Default for Guardrails {
@@ -50,6 +65,8 @@ impl Default for Guardrails {
             settle: Duration::from_mins(2),
             tries: None,
             relapse: Duration::from_hours(1),
+            breaker: 5,
+            rest: Duration::from_mins(30),
             max_event_age: Duration::from_mins(5),
         }
     }

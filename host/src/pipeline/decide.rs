@@ -55,6 +55,7 @@ pub struct Deciding<'a> {
     pub clock: &'a Clock,
     open: HashMap<Pair, Open>,
     reserved: HashMap<(i64, bool), u32>,
+    reserved_in_all: u32,
 }
 
 /// An incident that this plan knows.
@@ -110,7 +111,7 @@ impl<'a> Deciding<'a> {
                 Some((pair.clone(), Open { which, reason: incident.reason.clone(), last_change: None }))
             })
             .collect();
-        Self { plan, ledgers, max_attempts, clock, open, reserved: HashMap::new() }
+        Self { plan, ledgers, max_attempts, clock, open, reserved: HashMap::new(), reserved_in_all: 0 }
     }
 
     /// Decides about one finding. Findings come in the order of their events: each sees what the ones before
@@ -151,7 +152,9 @@ impl<'a> Deciding<'a> {
     /// Forgets what led up to here, as if nothing had ever happened to that pair.
     pub fn begin_again(&mut self, pair: &Pair) {
         self.close(pair, State::Expired, None);
-        self.ledgers.insert(pair.clone(), Ledger::default());
+        let shared = self.ledgers.get(pair).map(|ledger| (ledger.paused, ledger.everybody));
+        let (paused, everybody) = shared.unwrap_or_default();
+        self.ledgers.insert(pair.clone(), Ledger { paused, everybody, ..Ledger::default() });
     }
 
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
@@ -166,6 +169,7 @@ impl<'a> Deciding<'a> {
             ledger.incident.clone_from(&opened.incident);
         }
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
+        ledger.everybody.used += if pair.simulated { 0 } else { self.reserved_in_all };
         let violated = Violated {
             has_target: finding.target.is_some(),
             observed_at: finding.observed_at,
@@ -281,6 +285,7 @@ impl<'a> Deciding<'a> {
         };
         let now = self.plan.now;
         *self.reserved.entry((pair.policy, pair.simulated)).or_default() += 1;
+        self.reserved_in_all += u32::from(!pair.simulated);
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);
         if let Some(incident) = ledger.incident.as_mut() {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::plan::ActionDraft;
 use super::record::{add_action, add_audit};
 use super::sql::statements;
-use super::{Error, Moved, Result, Store, Tx, ids, on, pause, rows, slot};
+use super::{Error, Moved, Result, Store, Tx, ids, ledger, on, pause, rows, slot};
 use crate::domain::action::Step;
 use crate::domain::audit::Entry;
 use crate::domain::{Phase, Timestamp};
@@ -18,6 +18,8 @@ statements! { pub(super) STATEMENTS:
         WHERE id = $1 AND state = $2";
     MORE_ATTEMPTS = "UPDATE action SET requeued = requeued + 1,
         max_attempts = CASE WHEN attempts >= max_attempts THEN attempts + 1 ELSE max_attempts END WHERE id = $1";
+    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, 0, $2, $3)
+        ON CONFLICT (action_id) DO UPDATE SET at = excluded.at";
     REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
     REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -51,8 +53,17 @@ pub struct Created {
     pub id: i64,
     /// Where it stands.
     pub phase: Phase,
-    /// It was to be queued and is held: people have stopped all automation, until then if they said so.
-    pub paused: Option<Option<Timestamp>>,
+    /// It was to be queued and is held, for this reason.
+    pub held: Option<Held>,
+}
+
+/// Why an action made by hand is not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// People have stopped all automation, until then if they said so.
+    Paused(Option<Timestamp>),
+    /// Everybody together has used up the actions of the window, until then.
+    Spent(Option<Timestamp>),
 }
 
 /// What became of a request for a new action.
@@ -73,8 +84,8 @@ pub enum Cancelled {
     Missing,
     /// Not from where it stands.
     Refused(Phase),
-    /// Not while all automation is stopped.
-    Paused,
+    /// Not now, for this reason.
+    Held(Held),
     /// Done: where it stood, where it stands, and what became ready behind it.
     Done {
         /// Where it stood.
@@ -117,11 +128,14 @@ impl Store {
         {
             return Ok(making);
         }
-        let paused = pause::stands(&mut tx, now).await?.filter(|_| draft.queued).map(|pause| pause.until);
-        draft.queued &= paused.is_none();
+        let held = if draft.queued { self.held(&mut tx, now).await? } else { None };
+        draft.queued &= held.is_none();
         draft.id = ids::take(&mut tx, "action", 1).await?;
         add_action(&mut tx, draft, (None, actor), now).await?;
-        let created = Created { id: draft.id, phase: draft.phase, paused };
+        if draft.queued {
+            reserve(&mut tx, draft.id, &draft.target, now).await?;
+        }
+        let created = Created { id: draft.id, phase: draft.phase, held };
         if let Some(keyed) = &keyed {
             let sql = tx.text(&REMEMBER);
             on!(&mut tx, c => sqlx::query(sql).bind(keyed.scope).bind(keyed.key).bind(keyed.body_hash)
@@ -163,20 +177,34 @@ impl Store {
         self.change(id, Change { step, actor, details, error: None }, now).await
     }
 
+    /// Why an action made by hand may not be queued now, if there is a reason.
+    async fn held(&self, tx: &mut Tx, now: Timestamp) -> Result<Option<Held>> {
+        let spent = ledger::spent(tx, self.everywhere, now).await?;
+        if let Some(pause) = pause::stands(tx, now).await? {
+            return Ok(Some(Held::Paused(pause.until)));
+        }
+        Ok((spent.used >= spent.limit).then_some(Held::Spent(spent.until)))
+    }
+
     async fn change(&self, id: i64, change: Change<'_>, now: Timestamp) -> Result<Cancelled> {
         let mut tx = self.begin().await?;
         let (look, sql) = (tx.text(&LOOK), tx.text(&STANDS));
         let seen: Option<(String,)> =
             on!(&mut tx, c => sqlx::query_as(look).bind(id).fetch_optional(c).await?);
         let Some((target,)) = seen else { return Ok(Cancelled::Missing) };
+        // What everybody shares is locked before a slot is.
+        let held = if change.step == Step::Enqueue { self.held(&mut tx, now).await? } else { None };
         slot::lock(&mut tx, &target).await?;
         let row: (String, String, Option<String>, i64, Option<i64>) =
             on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
         let (word, kind, owner, priority, incident) = row;
         let before = rows::phase(&word)?;
         let Some(mut after) = before.after(change.step) else { return Ok(Cancelled::Refused(before)) };
-        if change.step == Step::Enqueue && pause::stands(&mut tx, now).await?.is_some() {
-            return Ok(Cancelled::Paused);
+        if let Some(held) = held {
+            return Ok(Cancelled::Held(held));
+        }
+        if change.step == Step::Enqueue {
+            reserve(&mut tx, id, &target, now).await?;
         }
         if matches!(change.step, Step::Enqueue | Step::ResolveRetry)
             && !slot::enter(&mut tx, &target, id).await?
@@ -203,6 +231,13 @@ impl Store {
         let moved = (before.wire() != after.wire()).then(|| Moved::to(&target, &kind, after.wire()));
         Ok(Cancelled::Done { before, after, ready, moved })
     }
+}
+
+/// Notes that somebody has spent of what everybody shares; no policy did. Once per action.
+async fn reserve(tx: &mut Tx, id: i64, target: &str, now: Timestamp) -> Result<()> {
+    let sql = tx.text(&RESERVE);
+    on!(tx, c => sqlx::query(sql).bind(id).bind(target).bind(now.micros()).execute(c).await?.rows_affected());
+    Ok(())
 }
 
 fn verb(step: Step) -> &'static str {

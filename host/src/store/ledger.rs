@@ -2,13 +2,22 @@
 
 use super::ingest::{Writing, broken};
 use super::sql::statements;
-use super::{Result, on, rows};
+use super::{Result, Tx, on, rows};
 use crate::domain::Timestamp;
-use crate::domain::decide::Ledger;
+use crate::domain::decide::{Ledger, Spent};
+use crate::domain::guardrails::Everywhere;
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Relapse;
 
 statements! { pub(super) STATEMENTS:
+    // The one row that whoever spends of what everybody shares holds until the end of its transaction.
+    LOCK_ALL = "SELECT one FROM pause WHERE one = 1{lock}";
+    SPENT = "SELECT COUNT(*), MIN(at) FROM reservation WHERE at > $1";
+    FAILURES = "SELECT COUNT(CASE WHEN l.failed THEN 1 END), MAX(l.completed_at), COUNT(*) FROM (
+        SELECT (a.state <> 'succeeded' OR a.verdict = 'not_healed') AS failed, a.completed_at FROM action a
+        WHERE a.policy_id = $1 AND a.step IS NOT NULL AND a.completed_at IS NOT NULL AND a.simulated = FALSE
+        AND (a.state IN ('dead', 'uncertain') OR (a.state = 'succeeded' AND a.verdict IS NOT NULL))
+        ORDER BY a.completed_at DESC LIMIT $2) l";
     RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
     LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
@@ -82,7 +91,7 @@ impl Writing {
         // Only an incident that has made no action yet asks where it is to begin.
         let begins = incident.as_ref().is_none_or(|incident| incident.actions == 0);
         let relapse = if begins { self.relapse(policy, (target, simulated)).await? } else { None };
-        Ok(Ledger { incident, last_reserved_at: reserved, relapse, used, paused: None })
+        Ok(Ledger { incident, last_reserved_at: reserved, relapse, used, ..Ledger::default() })
     }
 
     /// The last incident of that policy and target that an action healed.
@@ -97,9 +106,39 @@ impl Writing {
         }))
     }
 
+    /// The policy's latest actions, at most `most`: how many of them failed or did not help if all of them did, and when
+    /// the last one ended.
+    pub async fn failures(&mut self, policy: i64, most: u32) -> Result<(u32, Option<Timestamp>)> {
+        let tx = self.begun().await?;
+        let sql = tx.text(&FAILURES);
+        let row: (i64, Option<i64>, i64) =
+            on!(tx, c => sqlx::query_as(sql).bind(policy).bind(i64::from(most)).fetch_one(c).await?);
+        let (failed, last, all) = row;
+        let failed = if failed == all { u32::try_from(failed).unwrap_or(u32::MAX) } else { 0 };
+        Ok((failed, rows::time(last)))
+    }
+
+    /// What everybody has spent of the window they share; nobody spends more of it until this transaction ends.
+    pub async fn spent(&mut self, everywhere: Everywhere, now: Timestamp) -> Result<Spent> {
+        spent(self.begun().await?, everywhere, now).await
+    }
+
     /// Whether people have stopped all automation; until when, if they said so.
     pub async fn paused(&mut self, now: Timestamp) -> Result<Option<Option<Timestamp>>> {
         let pause = super::pause::stands(self.begun().await?, now).await?;
         Ok(pause.map(|pause| pause.until))
     }
+}
+
+/// See [`Writing::spent`].
+pub(super) async fn spent(tx: &mut Tx, everywhere: Everywhere, now: Timestamp) -> Result<Spent> {
+    let (lock, sql) = (tx.text(&LOCK_ALL), tx.text(&SPENT));
+    on!(tx, c => sqlx::query(lock).fetch_optional(c).await?.is_some());
+    let since = now.before(everywhere.window).micros();
+    let (used, first): (i64, Option<i64>) = on!(tx, c => sqlx::query_as(sql).bind(since).fetch_one(c).await?);
+    Ok(Spent {
+        used: u32::try_from(used).unwrap_or(u32::MAX),
+        limit: everywhere.max_actions,
+        until: rows::time(first).map(|at| at.after(everywhere.window)),
+    })
 }

@@ -44,7 +44,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
 
-pub use action::{Cancelled, Created, Keyed, Making, NewAction};
+use crate::domain::guardrails::Everywhere;
+pub use action::{Cancelled, Created, Held, Keyed, Making, NewAction};
 pub use audit::{AuditFilter, AuditRow};
 pub use claim::{Claimed, Dispatch, Lease, Planned, Task};
 pub use drift::{DriftRow, Drifted};
@@ -163,6 +164,7 @@ enum Pool {
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
+    everywhere: Everywhere,
 }
 
 /// A transaction on either database.
@@ -245,7 +247,20 @@ impl Store {
                 )
             }
         };
-        Ok(Self { pool })
+        // Until somebody says what is allowed, nothing is.
+        Ok(Self { pool, everywhere: Everywhere { max_actions: 0, window: Duration::from_hours(1) } })
+    }
+
+    /// The same, with what limits all actions together.
+    #[must_use]
+    pub fn within(self, everywhere: Everywhere) -> Self {
+        Self { everywhere, ..self }
+    }
+
+    /// What limits all actions together.
+    #[must_use]
+    pub fn everywhere(&self) -> Everywhere {
+        self.everywhere
     }
 
     fn dialect(&self) -> Dialect {

@@ -16,7 +16,7 @@ use crate::api::params::unknown;
 use crate::api::problem::{self, Problem};
 use crate::domain::action::Step;
 use crate::domain::{Phase, WireStatus};
-use crate::store::{Cancelled, Moved, StatusSet, Wanted};
+use crate::store::{Cancelled, Held, Moved, StatusSet, Wanted};
 
 fn fields(value: &Value) -> Result<Fields<'_>, Problem> {
     Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))
@@ -36,9 +36,13 @@ fn changed(api: &Api, text: &str, done: Cancelled) -> Result<(Phase, Phase), Pro
             let (status, state) = (phase.wire().word(), phase.word());
             Err(Problem::bad(format!("Action {text} can't be changed: it is {status} ({state})")))
         }
-        Cancelled::Paused => {
+        Cancelled::Held(Held::Paused(_)) => {
             Err(Problem::conflict("all automation is paused; DELETE /api/v1/pause lets it go on"))
         }
+        Cancelled::Held(Held::Spent(until)) => Err(Problem::conflict(format!(
+            "all policies and people together have made as many actions as guardrails.max_actions allows{}",
+            until.map_or_else(String::new, |until| format!(", until {until}"))
+        ))),
         Cancelled::Done { before, after, ready, moved } => {
             settle(api, &ready, moved.as_ref());
             Ok((before, after))
@@ -216,7 +220,7 @@ pub(super) struct Stands {
     params(("action_id" = i64, Path)),
     responses((status = 200, description = "It is in the queue", body = Stands),
         (status = 404, description = "There is none", body = problem::Body),
-        (status = 409, description = "All automation is paused", body = problem::Body),
+        (status = 409, description = "All automation is paused, or its actions in this window are used up", body = problem::Body),
         (status = 422, description = "The id is no integer", body = problem::Body)))]
 pub(super) async fn queue(
     State(api): State<Api>,

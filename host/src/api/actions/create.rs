@@ -16,7 +16,7 @@ use crate::api::{Api, policies};
 use crate::domain::event::normal_name;
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, Timestamp, WireStatus};
-use crate::store::{Created, Keyed, Making, NewAction};
+use crate::store::{Created, Held, Keyed, Making, NewAction};
 
 /// Members that are read.
 const MEMBERS: [&str; 9] = [
@@ -98,10 +98,19 @@ pub(super) struct CreatedAnswer {
 /// Why an action does not start.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Suppressed {
-    /// The reason's word: `paused`.
+    /// The reason's word: `paused` or `global_budget`.
     reason: &'static str,
     /// Until when, where that is known.
     until: Option<Timestamp>,
+}
+
+impl Suppressed {
+    fn by(held: Held) -> Self {
+        match held {
+            Held::Paused(until) => Self { reason: "paused", until },
+            Held::Spent(until) => Self { reason: "global_budget", until },
+        }
+    }
 }
 
 /// Makes an action by hand. It passes the same guardrails as those that policies make.
@@ -124,7 +133,7 @@ pub(super) async fn create(
     let now = api.clock.now();
     let (target, kind, queued) = (draft.target.clone(), draft.kind.clone(), draft.queued);
     let answer = move |created: &Created| {
-        let queued = queued && created.paused.is_none();
+        let queued = queued && created.held.is_none();
         let answer = CreatedAnswer {
             ok: true,
             action_id: created.id,
@@ -139,7 +148,7 @@ pub(super) async fn create(
             state: created.phase,
             queued,
             created_at: now,
-            suppressed: created.paused.map(|until| Suppressed { reason: "paused", until }),
+            suppressed: created.held.map(Suppressed::by),
             warnings: warnings.clone(),
         };
         serde_json::to_string(&answer).unwrap_or_default()

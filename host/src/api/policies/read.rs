@@ -35,10 +35,9 @@ const MEMBERS: [&str; 15] = [
 /// Members whose meaning this version does not have yet: refused, never ignored.
 const NOT_YET: [&str; 2] = ["clear", "verify"];
 /// Guardrails whose meaning this version does not have yet.
-const RAILS_NOT_YET: [&str; 10] = [
+const RAILS_NOT_YET: [&str; 9] = [
     "blast_radius",
     "storm",
-    "breaker",
     "ramp",
     "opposites",
     "verdict",
@@ -49,8 +48,20 @@ const RAILS_NOT_YET: [&str; 10] = [
 ];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 2] = ["evaluate", "reload"];
-const RAILS: [&str; 8] =
-    ["for", "cooldown", "max_actions", "window", "max_event_age", "settle", "tries", "relapse"];
+const RAILS: [&str; 10] = [
+    "for",
+    "cooldown",
+    "max_actions",
+    "window",
+    "max_event_age",
+    "settle",
+    "tries",
+    "relapse",
+    "breaker",
+    "rest",
+];
+/// The most failures in a row that a breaker may wait for.
+const BREAKER: u32 = 100;
 /// The longest duration a guardrail may have: 30 days.
 const LONGEST: Duration = Duration::from_hours(720);
 
@@ -194,6 +205,11 @@ fn guardrails(fields: &mut Fields<'_>, params: &Map<String, Value>) -> Guardrail
                 Some(count) => rails.max_actions = count,
                 None => wrong("int_parsing", "max_actions is a whole number, 0 for none".to_owned()),
             }
+        } else if name == "breaker" {
+            match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
+                Some(count) if (1..=BREAKER).contains(&count) => rails.breaker = count,
+                _ => wrong("int_parsing", format!("breaker is a whole number from 1 to {BREAKER}")),
+            }
         } else if name == "tries" {
             match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
                 Some(count) if (1..=TRIES).contains(&count) => rails.tries = Some(count),
@@ -216,6 +232,7 @@ fn rail<'a>(rails: &'a mut Guardrails, name: &str) -> &'a mut Duration {
         "window" => &mut rails.window,
         "settle" => &mut rails.settle,
         "relapse" => &mut rails.relapse,
+        "rest" => &mut rails.rest,
         _ => &mut rails.max_event_age,
     }
 }

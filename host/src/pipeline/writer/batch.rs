@@ -1,5 +1,6 @@
 //! One transaction: many requests in, one answer each out.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,8 +9,9 @@ use super::Writer;
 use super::reply::{Outcome, answers};
 use super::series::{new_series, row_of};
 use crate::domain::Timestamp;
-use crate::domain::decide::Ledger;
+use crate::domain::decide::{Ledger, Spent};
 use crate::domain::event::{Event, Mark, NO_TARGET, PARTITIONS, Series};
+use crate::domain::policy::Mode;
 use crate::engine::{Findings, Observed, SeriesKey};
 use crate::pipeline::answer::Violation;
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
@@ -264,8 +266,15 @@ impl Writer {
         spending.sort_unstable();
         spending.dedup();
         tx.lock_ledgers(&spending).await?;
+        // Who only observes spends nothing, and is not asked what there is to spend.
+        let acting = spending.iter().filter_map(|id| self.policies.by_id(*id));
+        let everybody = if acting.into_iter().any(|compiled| compiled.policy.mode == Mode::Auto) {
+            tx.spent(self.parts.store.everywhere(), now).await?
+        } else {
+            Spent::default()
+        };
         let paused = tx.paused(now).await?;
-        let mut ledgers = HashMap::new();
+        let (mut ledgers, mut failures) = (HashMap::new(), HashMap::new());
         for finding in &findings.list {
             let policy = &self.policies.get(finding.policy).policy;
             let pair = Pair::of(policy.id, finding);
@@ -274,7 +283,11 @@ impl Writer {
             }
             let window = now.before(policy.guardrails.window);
             let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
-            ledgers.insert(pair, Ledger { paused, ..ledger });
+            if let Entry::Vacant(vacant) = failures.entry(policy.id) {
+                vacant.insert(tx.failures(policy.id, policy.guardrails.breaker.max(1)).await?);
+            }
+            let failures = failures.get(&policy.id).copied().unwrap_or_default();
+            ledgers.insert(pair, Ledger { paused, everybody, failures, ..ledger });
         }
         Ok(ledgers)
     }
