@@ -47,7 +47,7 @@ impl Scene {
             "name": "spins", "target": "web", "action": "restart", "auto_remediate": true,
             "condition": {"type": "metric_exceeds", "metric": "cpu_percent", "threshold": 50},
             "steps": [{"action": "scale-up"}, {"action": "notify", "params": {"room": "on-call"}}],
-            "guardrails": {"cooldown": "0s", "settle": "1s"},
+            "guardrails": {"cooldown": "0s", "settle": "1s", "blast_radius": {"max": 10}},
         });
         for (member, value) in more.as_object().unwrap() {
             policy[member] = value.clone();

@@ -3,6 +3,7 @@
 mod edit;
 mod effectiveness;
 pub mod files;
+mod fleet;
 mod read;
 mod reload;
 mod runner;

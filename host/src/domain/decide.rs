@@ -62,6 +62,18 @@ pub enum Reason {
         /// Actions allowed in it.
         limit: u32,
     },
+    /// As many of its targets were touched in this window as may be.
+    BlastRadius {
+        /// Actions on them in the window.
+        used: u32,
+        /// Actions allowed.
+        limit: u32,
+    },
+    /// So many of its targets are violated that the observer is suspected.
+    MassFailure {
+        /// When that must have been over since, at the earliest.
+        until: Timestamp,
+    },
     /// All policies and people together have used up their actions in this window.
     GlobalBudget {
         /// When the oldest of them leaves the window.
@@ -93,6 +105,8 @@ impl Reason {
             Self::Cooldown { .. } => "cooldown",
             Self::Budget { .. } => "budget",
             Self::GlobalBudget { .. } => "global_budget",
+            Self::BlastRadius { .. } => "blast_radius",
+            Self::MassFailure { .. } => "mass_failure",
             Self::Breaker { .. } => "breaker",
             Self::Stale { .. } => "stale",
         }
@@ -102,11 +116,17 @@ impl Reason {
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Cooldown { until } | Self::Settling { until } | Self::Breaker { until } => Some(*until),
+            Self::Cooldown { until }
+            | Self::Settling { until }
+            | Self::Breaker { until }
+            | Self::MassFailure { until } => Some(*until),
             Self::IncidentOpen { until } | Self::Paused { until } | Self::GlobalBudget { until } => *until,
-            Self::Observe | Self::NoTarget | Self::HandedOver | Self::Budget { .. } | Self::Stale { .. } => {
-                None
-            }
+            Self::Observe
+            | Self::NoTarget
+            | Self::HandedOver
+            | Self::Budget { .. }
+            | Self::BlastRadius { .. }
+            | Self::Stale { .. } => None,
         }
     }
 }
@@ -149,9 +169,24 @@ pub struct Ledger {
     pub paused: Option<Option<Timestamp>>,
     /// Reservations of everybody.
     pub everybody: Spent,
+    /// The policy's targets, and how they are.
+    pub fleet: Fleet,
     /// The policy's latest actions that failed or did not help, without one that did in between, counted as far as its
     /// breaker asks; and when the last of them ended.
     pub failures: (u32, Option<Timestamp>),
+}
+
+/// The targets of a policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// How many are known.
+    pub known: u32,
+    /// Actions on them in the policy's window, whoever made them.
+    pub touched: u32,
+    /// How many are violated now.
+    pub sick: u32,
+    /// When they were last too many.
+    pub storm_at: Option<Timestamp>,
 }
 
 /// What everybody has spent of the window that all actions share.
@@ -229,6 +264,11 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if policy.rung(step).is_none() {
         return Decision::HandOver(Handover::ActionsUsedUp);
     }
+    let quiet = rails.mass_failure.quiet;
+    let storm_at = if storms(policy, ledger) { Some(now) } else { ledger.fleet.storm_at };
+    if let Some(until) = storm_at.map(|at| at.after(quiet)).filter(|until| *until > now) {
+        return Decision::Suppress(Reason::MassFailure { until });
+    }
     let (failed, last_failed_at) = ledger.failures;
     let rests = last_failed_at.map(|at| at.after(rails.rest)).filter(|until| *until > now);
     if let (true, Some(until)) = (failed >= rails.breaker.max(1), rests) {
@@ -237,10 +277,20 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if ledger.used >= rails.max_actions {
         return Decision::Suppress(Reason::Budget { used: ledger.used, limit: rails.max_actions });
     }
+    let (used, limit) = (ledger.fleet.touched, rails.blast_radius.allows(ledger.fleet.known));
+    if used >= limit {
+        return Decision::Suppress(Reason::BlastRadius { used, limit });
+    }
     if ledger.everybody.used >= ledger.everybody.limit {
         return Decision::Suppress(Reason::GlobalBudget { until: ledger.everybody.until });
     }
     Decision::Act { step }
+}
+
+/// Whether too many of the policy's targets are violated to be believed.
+#[must_use]
+pub fn storms(policy: &Policy, ledger: &Ledger) -> bool {
+    policy.guardrails.mass_failure.is(ledger.fleet.sick, ledger.fleet.known)
 }
 
 /// Whether a sample on which the condition is clear ends the incident: it must have been observed after the incident's

@@ -34,6 +34,10 @@ pub struct Guardrails {
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "1h")]
     pub relapse: Duration,
+    /// How much of the policy's targets may be touched in one window, by whoever it is.
+    pub blast_radius: BlastRadius,
+    /// When so much is sick at once that the observer is suspected.
+    pub mass_failure: MassFailure,
     /// Actions in a row that failed, or ended and did not help, after which the policy rests.
     pub breaker: u32,
     /// How long it rests. The first action after that decides whether it rests again.
@@ -44,6 +48,67 @@ pub struct Guardrails {
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
     pub max_event_age: Duration,
+}
+
+/// Most actions in one window on the targets of a policy, made by any policy or by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BlastRadius {
+    /// Of a hundred of its known targets, rounded down, but at least one action; absent: `max` alone counts. 0 means none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u32>,
+    /// However many targets there are; 0 means none.
+    pub max: u32,
+}
+
+impl Default for BlastRadius {
+    fn default() -> Self {
+        Self { percent: Some(5), max: 10 }
+    }
+}
+
+impl BlastRadius {
+    /// The actions that `fleet` known targets allow.
+    #[must_use]
+    pub fn allows(self, fleet: u32) -> u32 {
+        let share = match self.percent {
+            None => u32::MAX,
+            Some(0) => 0,
+            Some(percent) => {
+                let share = u64::from(fleet) * u64::from(percent) / 100;
+                u32::try_from(share).unwrap_or(u32::MAX).max(1)
+            }
+        };
+        share.min(self.max)
+    }
+}
+
+/// If most of a fleet looks dead, the one who looks is more likely to be wrong: nothing is done until that has been over
+/// for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct MassFailure {
+    /// At least so many targets of the policy are violated,
+    pub targets: u32,
+    /// and at least so many of a hundred of its known ones.
+    pub percent: u32,
+    /// How long it must be over.
+    #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "5m")]
+    pub quiet: Duration,
+}
+
+impl Default for MassFailure {
+    fn default() -> Self {
+        Self { targets: 5, percent: 30, quiet: Duration::from_mins(5) }
+    }
+}
+
+impl MassFailure {
+    /// Whether `sick` of `fleet` known targets are too many to be believed.
+    #[must_use]
+    pub fn is(self, sick: u32, fleet: u32) -> bool {
+        sick >= self.targets && u64::from(sick) * 100 >= u64::from(fleet) * u64::from(self.percent)
+    }
 }
 
 /// What limits all actions together, whoever asks for them and wherever.
@@ -65,6 +130,8 @@ impl Default for Guardrails {
             settle: Duration::from_mins(2),
             tries: None,
             relapse: Duration::from_hours(1),
+            blast_radius: BlastRadius::default(),
+            mass_failure: MassFailure::default(),
             breaker: 5,
             rest: Duration::from_mins(30),
             max_event_age: Duration::from_mins(5),

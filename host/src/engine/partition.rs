@@ -42,6 +42,9 @@ pub struct Limits {
     pub lookback: Duration,
 }
 
+/// How often a target that sends samples is said to be alive.
+const NOTED: Duration = Duration::from_hours(1);
+
 /// Where a series is: its target, and its place there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesKey {
@@ -79,6 +82,8 @@ pub struct Finding {
 pub struct Findings {
     /// What has to be decided about, in order.
     pub list: Vec<Finding>,
+    /// Real targets that were not said to be alive for an hour.
+    pub seen: Vec<Arc<str>>,
     /// Evaluations by policy position and result: met, clear, no data, failed.
     tally: Vec<[u32; 4]>,
     /// The policies that were evaluated: of ten thousand a batch concerns few.
@@ -110,6 +115,7 @@ impl Findings {
     /// data, failed.
     pub fn clear(&mut self, mut each: impl FnMut(u32, [u32; 4])) {
         self.list.clear();
+        self.seen.clear();
         for policy in self.evaluated.drain(..) {
             each(policy, std::mem::take(&mut self.tally[policy as usize]));
         }
@@ -218,6 +224,7 @@ impl Partition {
                 simulated,
                 kind: kind.to_owned(),
                 namespace: namespace.to_owned(),
+                noted_at: Timestamp::from_micros(i64::MIN),
                 series: Vec::new(),
                 pairs: Vec::new(),
             });
@@ -265,6 +272,10 @@ impl Partition {
     ) -> i64 {
         let target = &mut self.targets[key.target as usize];
         let named = target.named.then(|| target.name.clone());
+        if target.noted_at < now.before(NOTED) && target.named && !target.simulated {
+            target.noted_at = now;
+            findings.seen.push(target.name.clone());
+        }
         let series = &mut target.series[key.series as usize];
         series.take(sample);
         series.resolve(policies, named.as_deref());

@@ -32,6 +32,8 @@ pub(super) struct TargetState {
     pub(super) simulated: bool,
     pub(super) kind: String,
     pub(super) namespace: String,
+    /// When it was last said to be alive.
+    pub(super) noted_at: Timestamp,
     pub(super) series: Vec<Series>,
     pub(super) pairs: Vec<Pair>,
 }

@@ -30,6 +30,7 @@ pub fn trial(policy: &Compiled, target: Option<&str>, values: &BTreeMap<String, 
         simulated: true,
         kind: String::new(),
         namespace: String::new(),
+        noted_at: Timestamp::from_micros(0),
         series: series.collect(),
         pairs: Vec::new(),
     };

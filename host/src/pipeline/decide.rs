@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Handover, Ledger, Violated, clears, decide};
+use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, clears, decide, storms};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
@@ -56,6 +56,8 @@ pub struct Deciding<'a> {
     open: HashMap<Pair, Open>,
     reserved: HashMap<(i64, bool), u32>,
     reserved_in_all: u32,
+    touched: Vec<String>,
+    sickened: HashMap<i64, u32>,
 }
 
 /// An incident that this plan knows.
@@ -111,7 +113,17 @@ impl<'a> Deciding<'a> {
                 Some((pair.clone(), Open { which, reason: incident.reason.clone(), last_change: None }))
             })
             .collect();
-        Self { plan, ledgers, max_attempts, clock, open, reserved: HashMap::new(), reserved_in_all: 0 }
+        Self {
+            plan,
+            ledgers,
+            max_attempts,
+            clock,
+            open,
+            reserved: HashMap::new(),
+            reserved_in_all: 0,
+            touched: Vec::new(),
+            sickened: HashMap::new(),
+        }
     }
 
     /// Decides about one finding. Findings come in the order of their events: each sees what the ones before
@@ -170,6 +182,7 @@ impl<'a> Deciding<'a> {
         }
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
         ledger.everybody.used += if pair.simulated { 0 } else { self.reserved_in_all };
+        self.fleet(compiled, pair, &mut ledger);
         let violated = Violated {
             has_target: finding.target.is_some(),
             observed_at: finding.observed_at,
@@ -189,6 +202,26 @@ impl<'a> Deciding<'a> {
         };
         self.note(pair, (which, finding.event_id), (verdict, word), facts);
         Came::Violated { decision: word, action, incident: which }
+    }
+
+    /// What this plan adds to what the database knows of a policy's targets; and a storm it finds is noted.
+    fn fleet(&mut self, compiled: &Compiled, pair: &Pair, ledger: &mut Ledger) {
+        if pair.simulated {
+            // Nothing simulated can hurt anybody, and nothing real is to hold it back.
+            ledger.fleet = Fleet { known: u32::MAX, ..Fleet::default() };
+            return;
+        }
+        ledger.fleet.sick += self.sickened.get(&pair.policy).copied().unwrap_or(0);
+        let limit = compiled.policy.guardrails.blast_radius.allows(ledger.fleet.known);
+        // Matching them one by one is only worth it where it can matter.
+        let most = u32::try_from(self.touched.len()).unwrap_or(u32::MAX).saturating_add(ledger.fleet.touched);
+        if most >= limit {
+            let here = self.touched.iter().filter(|target| compiled.pattern.matches(target)).count();
+            ledger.fleet.touched += u32::try_from(here).unwrap_or(u32::MAX);
+        }
+        if storms(&compiled.policy, ledger) && !self.plan.storms.contains(&pair.policy) {
+            self.plan.storms.push(pair.policy);
+        }
     }
 
     fn hand_over(&mut self, pair: &Pair, why: Handover) -> Verdict {
@@ -255,6 +288,7 @@ impl<'a> Deciding<'a> {
             observed_at: finding.observed_at,
             evidence,
         });
+        *self.sickened.entry(pair.policy).or_default() += u32::from(!pair.simulated);
         self.open.insert(pair.clone(), Open { which, reason: None, last_change: None });
         self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
             id: 0,
@@ -285,7 +319,10 @@ impl<'a> Deciding<'a> {
         };
         let now = self.plan.now;
         *self.reserved.entry((pair.policy, pair.simulated)).or_default() += 1;
-        self.reserved_in_all += u32::from(!pair.simulated);
+        if !pair.simulated {
+            self.reserved_in_all += 1;
+            self.touched.push(pair.target.clone());
+        }
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);
         if let Some(incident) = ledger.incident.as_mut() {

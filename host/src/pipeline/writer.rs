@@ -2,6 +2,7 @@
 
 mod apply;
 mod batch;
+mod ledgers;
 mod reply;
 mod series;
 mod tick;
@@ -65,6 +66,8 @@ pub struct Writer {
     counters: Vec<PolicySeries>,
     /// Where findings are noted, kept between batches.
     findings: Findings,
+    /// The targets that percentages are of.
+    fleet: ledgers::Targets,
 }
 
 impl Writer {
@@ -82,6 +85,7 @@ impl Writer {
             violated: Vec::new(),
             counters: Vec::new(),
             findings: Findings::default(),
+            fleet: ledgers::Targets::default(),
         }
     }
 

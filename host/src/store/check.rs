@@ -6,8 +6,9 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, effect, finish, ids, ingest, ledger, list, migrate, node, numbers, pause,
-    policy, pull, query, read, record, report, retention, samples, setting, slot, status, sweep, token, why,
+    action, audit, claim, drift, effect, finish, fleet, ids, ingest, ledger, list, migrate, node, numbers,
+    pause, policy, pull, query, read, record, report, retention, samples, setting, slot, status, sweep,
+    token, why,
 };
 
 impl Store {
@@ -21,6 +22,7 @@ impl Store {
             drift::STATEMENTS,
             effect::STATEMENTS,
             finish::STATEMENTS,
+            fleet::STATEMENTS,
             ids::STATEMENTS,
             ingest::STATEMENTS,
             ledger::STATEMENTS,

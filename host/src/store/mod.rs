@@ -9,6 +9,7 @@ mod claim;
 mod drift;
 mod effect;
 mod finish;
+mod fleet;
 mod ids;
 mod ingest;
 mod ledger;

@@ -1,5 +1,7 @@
 //! What one transaction of the writer is to record, as values.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{NewSample, NewSeries, PartitionSeq};
@@ -23,6 +25,10 @@ pub struct Plan {
     pub series: Vec<NewSeries>,
     /// New samples, in the order of `partitions`, their ids consecutive.
     pub samples: Vec<NewSample>,
+    /// Real targets that send samples, to be noted once an hour.
+    pub seen: Vec<Arc<str>>,
+    /// Policies of which too many targets are violated.
+    pub storms: Vec<i64>,
     /// New incidents.
     pub opened: Vec<IncidentDraft>,
     /// What happens to incidents, in order.
@@ -36,6 +42,7 @@ impl Plan {
     pub(super) fn only_samples(&self) -> bool {
         self.ticked.is_empty()
             && self.series.is_empty()
+            && self.seen.is_empty()
             && self.opened.is_empty()
             && self.changes.is_empty()
             && self.actions.is_empty()

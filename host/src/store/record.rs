@@ -50,6 +50,7 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     for series in &plan.series {
         add_series(tx, series).await?;
     }
+    super::fleet::note(tx, plan).await?;
     if !plan.ticked.is_empty() {
         let (sql, list) = (tx.text(&TICKED), super::ingest::list_of(&plan.ticked));
         on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());

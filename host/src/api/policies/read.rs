@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::fleet;
 use super::steps::steps;
 
 use crate::api::input::Fields;
@@ -35,20 +36,11 @@ const MEMBERS: [&str; 15] = [
 /// Members whose meaning this version does not have yet: refused, never ignored.
 const NOT_YET: [&str; 2] = ["clear", "verify"];
 /// Guardrails whose meaning this version does not have yet.
-const RAILS_NOT_YET: [&str; 9] = [
-    "blast_radius",
-    "storm",
-    "ramp",
-    "opposites",
-    "verdict",
-    "verify",
-    "max_concurrent",
-    "failure_domain",
-    "mass_failure",
-];
+const RAILS_NOT_YET: [&str; 7] =
+    ["storm", "ramp", "opposites", "verdict", "verify", "max_concurrent", "failure_domain"];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 2] = ["evaluate", "reload"];
-const RAILS: [&str; 10] = [
+const RAILS: [&str; 12] = [
     "for",
     "cooldown",
     "max_actions",
@@ -59,6 +51,8 @@ const RAILS: [&str; 10] = [
     "relapse",
     "breaker",
     "rest",
+    "blast_radius",
+    "mass_failure",
 ];
 /// The most failures in a row that a breaker may wait for.
 const BREAKER: u32 = 100;
@@ -204,6 +198,16 @@ fn guardrails(fields: &mut Fields<'_>, params: &Map<String, Value>) -> Guardrail
             match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
                 Some(count) => rails.max_actions = count,
                 None => wrong("int_parsing", "max_actions is a whole number, 0 for none".to_owned()),
+            }
+        } else if name == "blast_radius" {
+            match fleet::blast_radius(value) {
+                Ok(read) => rails.blast_radius = read,
+                Err(why) => wrong("value_error", why),
+            }
+        } else if name == "mass_failure" {
+            match fleet::mass_failure(value) {
+                Ok(read) => rails.mass_failure = read,
+                Err(why) => wrong("value_error", why),
             }
         } else if name == "breaker" {
             match value.as_u64().and_then(|count| u32::try_from(count).ok()) {

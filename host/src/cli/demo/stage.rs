@@ -114,7 +114,7 @@ impl Stage {
             "auto_remediate": true,
             "params": {},
             // Short and many, since a demo is broken more often than a service.
-            "guardrails": {"cooldown": "1s", "settle": "500ms", "max_actions": 100},
+            "guardrails": {"cooldown": "1s", "settle": "500ms", "max_actions": 100, "blast_radius": {"max": 100}},
         });
         self.api.post("/api/v1/policies", &policy).await.map(drop)
     }

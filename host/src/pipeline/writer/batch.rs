@@ -1,6 +1,5 @@
 //! One transaction: many requests in, one answer each out.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,10 +7,7 @@ use std::time::Instant;
 use super::Writer;
 use super::reply::{Outcome, answers};
 use super::series::{new_series, row_of};
-use crate::domain::Timestamp;
-use crate::domain::decide::{Ledger, Spent};
 use crate::domain::event::{Event, Mark, NO_TARGET, PARTITIONS, Series};
-use crate::domain::policy::Mode;
 use crate::engine::{Findings, Observed, SeriesKey};
 use crate::pipeline::answer::Violation;
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
@@ -96,6 +92,8 @@ impl Writer {
             Plan { batch: self.parts.clock.id(), now, policy_rev: self.policies.rev, ..Plan::default() };
         self.know_series(tx, items, &outcomes, &mut plan).await?;
         let findings = self.observe(items, &mut outcomes, first, &mut plan);
+        plan.seen.clone_from(&findings.seen);
+        self.fleet.add(&findings.seen);
         number_partitions(seqs, items, &mut plan);
         self.decide(tx, items, &findings, (&mut plan, &mut outcomes)).await?;
         self.name_plugins(&mut plan);
@@ -248,48 +246,6 @@ impl Writer {
             }
         }
         Ok(())
-    }
-
-    /// The ledgers of every pair among the findings; those of policies that may act are locked first.
-    pub(super) async fn ledgers(
-        &self,
-        tx: &mut Writing,
-        findings: &Findings,
-        now: Timestamp,
-    ) -> Result<HashMap<Pair, Ledger>, Error> {
-        let mut spending: Vec<i64> = findings
-            .list
-            .iter()
-            .filter(|finding| finding.violated)
-            .map(|finding| self.policies.get(finding.policy).policy.id)
-            .collect();
-        spending.sort_unstable();
-        spending.dedup();
-        tx.lock_ledgers(&spending).await?;
-        // Who only observes spends nothing, and is not asked what there is to spend.
-        let acting = spending.iter().filter_map(|id| self.policies.by_id(*id));
-        let everybody = if acting.into_iter().any(|compiled| compiled.policy.mode == Mode::Auto) {
-            tx.spent(self.parts.store.everywhere(), now).await?
-        } else {
-            Spent::default()
-        };
-        let paused = tx.paused(now).await?;
-        let (mut ledgers, mut failures) = (HashMap::new(), HashMap::new());
-        for finding in &findings.list {
-            let policy = &self.policies.get(finding.policy).policy;
-            let pair = Pair::of(policy.id, finding);
-            if ledgers.contains_key(&pair) {
-                continue;
-            }
-            let window = now.before(policy.guardrails.window);
-            let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
-            if let Entry::Vacant(vacant) = failures.entry(policy.id) {
-                vacant.insert(tx.failures(policy.id, policy.guardrails.breaker.max(1)).await?);
-            }
-            let failures = failures.get(&policy.id).copied().unwrap_or_default();
-            ledgers.insert(pair, Ledger { paused, everybody, failures, ..ledger });
-        }
-        Ok(ledgers)
     }
 
     /// Counts evaluations, and keeps the findings' room for the next batch.

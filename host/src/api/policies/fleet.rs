@@ -1,0 +1,61 @@
+//! The guardrails that look at all of a policy's targets, as authors write them.
+
+use serde_json::{Map, Value};
+
+use super::read::duration;
+use crate::domain::guardrails::{BlastRadius, MassFailure};
+
+/// `{"percent": 5, "max": 10}`; without `percent`, `max` alone counts.
+pub(super) fn blast_radius(value: &Value) -> Result<BlastRadius, String> {
+    let members = members(value, "blast_radius", &["percent", "max"])?;
+    let percent = percent(members, 0)?;
+    let max = count(members, "max")?;
+    if percent.is_none() && max.is_none() {
+        return Err("blast_radius says percent, max or both".to_owned());
+    }
+    Ok(BlastRadius { percent, max: max.unwrap_or(BlastRadius::default().max) })
+}
+
+/// `{"targets": 5, "percent": 30, "quiet": "5m"}`; what is left out is as it is by default.
+pub(super) fn mass_failure(value: &Value) -> Result<MassFailure, String> {
+    let members = members(value, "mass_failure", &["targets", "percent", "quiet"])?;
+    let standard = MassFailure::default();
+    let quiet = match members.get("quiet") {
+        None => standard.quiet,
+        Some(given) => {
+            duration(given).ok_or_else(|| "quiet is a duration like \"5m\", at most 30 days".to_owned())?
+        }
+    };
+    let targets = count(members, "targets")?.unwrap_or(standard.targets);
+    if targets == 0 {
+        return Err("targets is at least 1".to_owned());
+    }
+    Ok(MassFailure { targets, percent: percent(members, 1)?.unwrap_or(standard.percent), quiet })
+}
+
+fn members<'v>(value: &'v Value, what: &str, known: &[&str]) -> Result<&'v Map<String, Value>, String> {
+    let Value::Object(members) = value else {
+        return Err(format!("{what} is an object with {}", known.join(", ")));
+    };
+    match members.keys().find(|name| !known.contains(&name.as_str())) {
+        Some(stranger) => {
+            let stranger: String = stranger.chars().take(64).collect();
+            Err(format!("{what} has no `{stranger}`; known are {}", known.join(", ")))
+        }
+        None => Ok(members),
+    }
+}
+
+fn count(members: &Map<String, Value>, name: &str) -> Result<Option<u32>, String> {
+    let Some(value) = members.get(name) else { return Ok(None) };
+    let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+    count.map(Some).ok_or_else(|| format!("{name} is a whole number"))
+}
+
+fn percent(members: &Map<String, Value>, least: u32) -> Result<Option<u32>, String> {
+    let percent = count(members, "percent")?;
+    if percent.is_some_and(|percent| !(least..=100).contains(&percent)) {
+        return Err(format!("percent is a whole number from {least} to 100"));
+    }
+    Ok(percent)
+}

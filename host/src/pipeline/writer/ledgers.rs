@@ -1,0 +1,137 @@
+//! What the decision is told of the past: read in the transaction that may add to it, under lock.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Writer;
+use crate::domain::Timestamp;
+use crate::domain::decide::{Fleet, Ledger, Spent};
+use crate::domain::policy::Mode;
+use crate::engine::{Compiled, Findings};
+use crate::pipeline::decide::Pair;
+use crate::store::{Error, Writing};
+
+/// A target that has sent nothing for so long is none any more; it is noted once an hour that it does.
+const ALIVE: Duration = Duration::from_hours(25);
+/// How old what is known of the targets may be: other nodes note theirs, too.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// The names of all real targets, and how many of them each policy has.
+#[derive(Debug, Default)]
+pub(super) struct Targets {
+    names: HashSet<Arc<str>>,
+    read_at: Option<Timestamp>,
+    counts: HashMap<(i64, i64), u32>,
+}
+
+impl Targets {
+    /// These are alive, too.
+    pub(super) fn add(&mut self, seen: &[Arc<str>]) {
+        for name in seen {
+            if self.names.insert(Arc::clone(name)) {
+                self.counts.clear();
+            }
+        }
+    }
+
+    /// Reads the names again if they may be out of date.
+    async fn refresh(&mut self, tx: &mut Writing, now: Timestamp) -> Result<(), Error> {
+        if self.read_at.is_some_and(|at| at <= now && now < at.after(FRESH)) {
+            return Ok(());
+        }
+        // What this very batch has seen is not in the database yet.
+        let mine = std::mem::take(&mut self.names);
+        self.names = tx.fleet(now.before(ALIVE)).await?.into_iter().map(Arc::from).collect();
+        if self.read_at.is_none() {
+            self.names.extend(mine);
+        }
+        self.counts.clear();
+        self.read_at = Some(now);
+        Ok(())
+    }
+
+    /// How many of them are the policy's.
+    fn of(&mut self, compiled: &Compiled) -> u32 {
+        let key = (compiled.policy.id, compiled.policy.version);
+        let names = &self.names;
+        *self.counts.entry(key).or_insert_with(|| {
+            let mine = names.iter().filter(|name| compiled.pattern.matches(name)).count();
+            u32::try_from(mine).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+/// What all pairs of one policy share.
+#[derive(Clone, Copy, Debug, Default)]
+struct OfPolicy {
+    failures: (u32, Option<Timestamp>),
+    fleet: Fleet,
+}
+
+impl Writer {
+    /// The ledgers of every pair among the findings; those of policies that may act are locked first.
+    pub(super) async fn ledgers(
+        &mut self,
+        tx: &mut Writing,
+        findings: &Findings,
+        now: Timestamp,
+    ) -> Result<HashMap<Pair, Ledger>, Error> {
+        let policies = Arc::clone(&self.policies);
+        let violated = findings.list.iter().filter(|finding| finding.violated);
+        let mut spending: Vec<i64> = violated.map(|finding| policies.get(finding.policy).policy.id).collect();
+        spending.sort_unstable();
+        spending.dedup();
+        tx.lock_ledgers(&spending).await?;
+        // Who only observes spends nothing, and is not asked what there is to spend.
+        spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode == Mode::Auto));
+        let everybody = if spending.is_empty() {
+            Spent::default()
+        } else {
+            tx.spent(self.parts.store.everywhere(), now).await?
+        };
+        let paused = tx.paused(now).await?;
+        let mut shared = HashMap::new();
+        for id in spending {
+            if let Some(compiled) = policies.by_id(id) {
+                shared.insert(id, self.of_policy(tx, compiled, (findings.list.len(), now)).await?);
+            }
+        }
+        let mut ledgers = HashMap::new();
+        for finding in &findings.list {
+            let policy = &policies.get(finding.policy).policy;
+            let pair = Pair::of(policy.id, finding);
+            if ledgers.contains_key(&pair) {
+                continue;
+            }
+            let window = now.before(policy.guardrails.window);
+            let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
+            let OfPolicy { failures, fleet } = shared.get(&policy.id).copied().unwrap_or_default();
+            ledgers.insert(pair, Ledger { paused, everybody, fleet, failures, ..ledger });
+        }
+        Ok(ledgers)
+    }
+
+    async fn of_policy(
+        &mut self,
+        tx: &mut Writing,
+        compiled: &Compiled,
+        (most, now): (usize, Timestamp),
+    ) -> Result<OfPolicy, Error> {
+        let (id, rails) = (compiled.policy.id, &compiled.policy.guardrails);
+        self.fleet.refresh(tx, now).await?;
+        let known = self.fleet.of(compiled);
+        let since = now.before(rails.window);
+        let mut touched = tx.touches(since).await?;
+        // Whose they were is only asked where it can matter, with what this batch may add.
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        if touched.saturating_add(most) >= rails.blast_radius.allows(known) {
+            let here = tx.touched(since).await?;
+            let here = here.iter().filter(|target| compiled.pattern.matches(target)).count();
+            touched = u32::try_from(here).unwrap_or(u32::MAX);
+        }
+        let (sick, storm_at) = tx.sick(id).await?;
+        let fleet = Fleet { known, touched, sick, storm_at };
+        Ok(OfPolicy { failures: tx.failures(id, rails.breaker.max(1)).await?, fleet })
+    }
+}
