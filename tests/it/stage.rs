@@ -83,6 +83,12 @@ connections = {{ bank = "target" }}
     )
 }
 
+/// Makes targets known, so that a share of them is more than one.
+pub(crate) fn fleet(vigil: &Vigil, prefix: &str, targets: usize) {
+    let alive = |n: usize| json!({"name": "alive", "value": 1, "tags": {"service": format!("{prefix}{n}")}});
+    vigil.post_json("/api/v1/ingest", &(0..targets).map(alive).collect());
+}
+
 /// Puts a fixture into a data directory's plugins, whole by rename.
 pub(crate) fn install(data_dir: &Path, name: &str) {
     let dir = data_dir.join("plugins");

@@ -53,6 +53,7 @@ fn the_sample_file_heals_both_stories(options: Options) {
     fs::write(&file, include_str!("../../../host/deploy/samples/policies.yaml")).unwrap();
     let paths = format!("[policies]\npaths = {}", json!([file]));
     let vigil = Vigil::start(with_target(options, &target, &paths));
+    crate::stage::fleet(&vigil, "web-of-many-", 60);
     // The ingest example posts 87.5, the demo's story 92; both expect the policy that reads cpu_percent.
     for (host, value) in [("web-01", 87.5), ("web-02", 92.0)] {
         let event = json!({"name": "cpu_usage", "value": value, "tags": {"host": host, "region": "us-east"}});

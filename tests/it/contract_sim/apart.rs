@@ -15,7 +15,7 @@ fn the_real_target_of_a_simulated_name_is_untouched() {
 fn untouched(target: &CountingTarget, options: Options) {
     let mut vigil = Vigil::start(options);
     // Two actions in ten minutes: simulated ones must not use them up.
-    let rails = json!({"guardrails": {"max_actions": 2}});
+    let rails = json!({"guardrails": {"max_actions": 2, "blast_radius": {"max": 10}}});
     make(&vigil, "hot", exceeds("cpu_usage", -1.0), rails);
     let both = json!({"type": "all", "conditions": [exceeds("memory_usage", -1.0), exceeds("beat", -1.0)]});
     make(&vigil, "both", both, json!({}));

@@ -20,10 +20,11 @@ fn two_servers_open_one_incident_and_run_each_action_once() {
         wait_for_plugin(server, "charge-unsafe");
     }
     // Ten policies on a hundred targets: a thousand pairs, each of which may open one incident and, within its
-    // cooldown, make one action.
+    // cooldown and before it has settled, make one action.
     for number in 0..10 {
         let mut policy = open_policy(&format!("p-{number}"), "u-*", "charge-unsafe");
         policy["guardrails"]["cooldown"] = json!("10m");
+        policy["guardrails"]["settle"] = json!("10m");
         servers[0].post_json("/api/v1/policies", &policy);
     }
     thread::scope(|scope| {

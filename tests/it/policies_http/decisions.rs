@@ -38,7 +38,11 @@ fn ended(vigil: &Vigil, answer: &Value) -> Value {
 
 fn one_incident(target: &CountingTarget, options: Options) {
     let vigil = Vigil::start(options);
-    make(&vigil, "p", json!({"auto_remediate": true, "guardrails": {"settle": "2s"}}));
+    make(
+        &vigil,
+        "p",
+        json!({"auto_remediate": true, "guardrails": {"settle": "2s", "blast_radius": {"max": 2}}}),
+    );
     let first = cpu(&vigil, "web-01", 95.0);
     assert_eq!(decided(&first), [("p", "act")], "{first}");
     let opened = incident(&first);
@@ -150,7 +154,11 @@ fn a_condition_must_hold_as_long_as_it_says() {
 fn an_incident_that_does_not_heal_is_handed_over() {
     let target = CountingTarget::start();
     let vigil = Vigil::start(with_target(&target, "[retry]\nmax_attempts = 1\n"));
-    make(&vigil, "p", json!({"auto_remediate": true, "guardrails": {"settle": "100ms"}}));
+    make(
+        &vigil,
+        "p",
+        json!({"auto_remediate": true, "guardrails": {"settle": "100ms", "blast_radius": {"max": 3}}}),
+    );
     let mut words = Vec::new();
     wait_until(LONG, "the handover", || {
         let answer = cpu(&vigil, "web-01", 95.0);

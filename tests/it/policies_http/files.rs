@@ -40,6 +40,7 @@ fn the_sample_file_does_what_its_table_says() {
     ] {
         assert_eq!(listing["policies"][name][member], expected, "{member} of {name}");
     }
+    crate::stage::fleet(&vigil, "web-of-many-", 60);
     // Host, metric, value, what is violated and how it is decided; in this order.
     let none: &[(&str, &str)] = &[];
     for (host, metric, value, expected) in [
