@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Timestamp;
 use super::incident::{Standing, State};
 use super::ladder::{Next, Relapse, next};
+use super::mutant::{Fault, holds};
 use super::policy::{Mode, Policy};
 
 /// What is done about a violation.
@@ -223,7 +224,6 @@ pub struct Violated {
 /// The order is part of the contract: the first thing that holds names the reason.
 #[must_use]
 pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timestamp) -> Decision {
-    let rails = &policy.guardrails;
     if !violated.has_target {
         return Decision::Suppress(Reason::NoTarget);
     }
@@ -231,15 +231,14 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
         Mode::Observe => return Decision::Suppress(Reason::Observe),
         Mode::Auto => {}
     }
-    if let Some(until) = ledger.paused {
+    if let Some(until) = ledger.paused.filter(|_| holds(Fault::Paused)) {
         return Decision::Suppress(Reason::Paused { until });
     }
-    let first = ledger.incident.as_ref().filter(|incident| incident.actions == 0);
     let step = match &ledger.incident {
-        Some(incident) if incident.state == State::HandedOver => {
+        Some(incident) if incident.state == State::HandedOver && holds(Fault::HandedOver) => {
             return Decision::Suppress(Reason::HandedOver);
         }
-        Some(incident) if incident.busy => {
+        Some(incident) if incident.busy && holds(Fault::Busy) => {
             return Decision::Suppress(Reason::IncidentOpen { until: None });
         }
         Some(incident) if incident.actions > 0 => {
@@ -251,40 +250,68 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
         }
         Some(_) | None => policy.resumed(ledger.relapse, now),
     };
-    let age = now.since(violated.observed_at);
-    if age > rails.max_event_age {
-        return Decision::Suppress(Reason::Stale { age_seconds: age.as_secs() });
-    }
-    // Between the actions of one incident the time to settle takes the cooldown's place.
-    let cooled = ledger.last_reserved_at.map(|at| at.after(rails.cooldown)).filter(|until| *until > now);
-    if let Some(until) = cooled.filter(|_| first.is_some() || ledger.incident.is_none()) {
-        return Decision::Suppress(Reason::Cooldown { until });
+    let opening = ledger.incident.as_ref().is_none_or(|incident| incident.actions == 0);
+    if let Some(reason) = too_soon(policy, (violated.observed_at, opening), ledger, now) {
+        return Decision::Suppress(reason);
     }
     // It came back after the last step that can heal anything.
     if policy.rung(step).is_none() {
         return Decision::HandOver(Handover::ActionsUsedUp);
     }
+    match spent(policy, ledger, now) {
+        Some(reason) => Decision::Suppress(reason),
+        None => Decision::Act { step },
+    }
+}
+
+/// Why the time is not right: the event is too old, or the last action of this policy on this target too young.
+fn too_soon(
+    policy: &Policy,
+    (observed_at, opening): (Timestamp, bool),
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Reason> {
+    let rails = &policy.guardrails;
+    let age = now.since(observed_at);
+    if age > rails.max_event_age && holds(Fault::Stale) {
+        return Some(Reason::Stale { age_seconds: age.as_secs() });
+    }
+    // Between the actions of one incident the time to settle takes the cooldown's place.
+    let cooled = ledger
+        .last_reserved_at
+        .map(|at| at.after(rails.cooldown))
+        .filter(|until| *until > now && holds(Fault::Cooldown));
+    if let Some(until) = cooled.filter(|_| opening) {
+        return Some(Reason::Cooldown { until });
+    }
+    None
+}
+
+/// Which of the limits over many targets and actions is reached.
+fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
+    let rails = &policy.guardrails;
     let quiet = rails.mass_failure.quiet;
     let storm_at = if storms(policy, ledger) { Some(now) } else { ledger.fleet.storm_at };
+    let storm_at = storm_at.filter(|_| holds(Fault::MassFailure));
     if let Some(until) = storm_at.map(|at| at.after(quiet)).filter(|until| *until > now) {
-        return Decision::Suppress(Reason::MassFailure { until });
+        return Some(Reason::MassFailure { until });
     }
     let (failed, last_failed_at) = ledger.failures;
     let rests = last_failed_at.map(|at| at.after(rails.rest)).filter(|until| *until > now);
     if let (true, Some(until)) = (failed >= rails.breaker.max(1), rests) {
-        return Decision::Suppress(Reason::Breaker { until });
+        return Some(Reason::Breaker { until });
     }
-    if ledger.used >= rails.max_actions {
-        return Decision::Suppress(Reason::Budget { used: ledger.used, limit: rails.max_actions });
+    if ledger.used >= rails.max_actions && holds(Fault::Budget) {
+        return Some(Reason::Budget { used: ledger.used, limit: rails.max_actions });
     }
     let (used, limit) = (ledger.fleet.touched, rails.blast_radius.allows(ledger.fleet.known));
-    if used >= limit {
-        return Decision::Suppress(Reason::BlastRadius { used, limit });
+    if used >= limit && holds(Fault::BlastRadius) {
+        return Some(Reason::BlastRadius { used, limit });
     }
-    if ledger.everybody.used >= ledger.everybody.limit {
-        return Decision::Suppress(Reason::GlobalBudget { until: ledger.everybody.until });
+    if ledger.everybody.used >= ledger.everybody.limit && holds(Fault::GlobalBudget) {
+        return Some(Reason::GlobalBudget { until: ledger.everybody.until });
     }
-    Decision::Act { step }
+    None
 }
 
 /// Whether too many of the policy's targets are violated to be believed.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Timestamp;
 use super::incident::Standing;
+use super::mutant::{Fault, holds};
 use super::policy::Spec;
 
 /// The kind of action that tells a human; only the last step may be one.
@@ -135,7 +136,9 @@ pub enum Next {
 /// Where the ladder goes on after `incident`'s last action, on a sample on which the condition is met.
 #[must_use]
 pub fn next(spec: &Spec, incident: &Standing, settle: Duration, observed_at: Timestamp) -> Next {
-    if let Some(settled) = incident.settled_at(settle).filter(|settled| observed_at <= *settled) {
+    if let Some(settled) =
+        incident.settled_at(settle).filter(|settled| observed_at <= *settled && holds(Fault::Settle))
+    {
         return Next::Settle(settled);
     }
     let tries = spec.rung(incident.step).map_or(0, |rung| rung.tries);

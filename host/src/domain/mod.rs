@@ -9,6 +9,7 @@ pub mod event;
 pub mod guardrails;
 pub mod incident;
 pub mod ladder;
+pub(crate) mod mutant;
 pub mod policy;
 pub mod time;
 pub mod token;

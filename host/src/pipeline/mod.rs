@@ -9,6 +9,8 @@ pub mod history;
 pub mod ingest;
 pub mod known;
 pub mod loops;
+#[cfg(test)]
+mod model;
 mod push;
 pub mod remediate;
 pub mod settings;

@@ -1,0 +1,59 @@
+//! Faults that tests switch on to see whether they would notice: each takes one safety away. Outside of tests there is none.
+
+/// Safeties that can be taken away.
+#[cfg(test)]
+pub(crate) const ALL: [Fault; 10] = [
+    Fault::Paused,
+    Fault::Busy,
+    Fault::Settle,
+    Fault::HandedOver,
+    Fault::Cooldown,
+    Fault::Stale,
+    Fault::Budget,
+    Fault::GlobalBudget,
+    Fault::BlastRadius,
+    Fault::MassFailure,
+];
+
+/// One safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The pause is not asked about.
+    Paused,
+    /// An action that runs does not stand in the way of the next.
+    Busy,
+    /// What is observed before an action has settled counts.
+    Settle,
+    /// A human has it, and automation goes on.
+    HandedOver,
+    /// There is no cooldown.
+    Cooldown,
+    /// Old events start actions.
+    Stale,
+    /// A policy's window has no end.
+    Budget,
+    /// Nor has the one that all share.
+    GlobalBudget,
+    /// The whole fleet may be touched.
+    BlastRadius,
+    /// A fleet that looks dead is believed.
+    MassFailure,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The fault of this thread's tests.
+    pub(crate) static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether that safety is in place.
+#[inline]
+pub(crate) fn holds(fault: Fault) -> bool {
+    #[cfg(test)]
+    return PLANTED.get() != Some(fault);
+    #[cfg(not(test))]
+    {
+        let _ = fault;
+        true
+    }
+}
