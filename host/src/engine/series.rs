@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::history::History;
 use super::partition::{Observed, Truth};
 use super::policies::PolicySet;
 use crate::domain::Timestamp;
@@ -23,6 +24,8 @@ pub(super) struct Series {
     pub(super) timed: VecDeque<(Timestamp, f64, i64)>,
     pub(super) policies: Box<[u32]>,
     pub(super) rev: i64,
+    /// Its samples, where a policy's window reads them.
+    pub(super) history: Option<Box<History>>,
 }
 
 #[derive(Debug)]
@@ -57,18 +60,28 @@ impl Series {
             timed: VecDeque::new(),
             policies: Box::default(),
             rev: -1,
+            history: None,
         }
     }
 
-    pub(super) fn take(&mut self, sample: Observed) {
+    /// Takes a sample in. Before it, [`Series::resolve`] must have told whether a window reads the series.
+    pub(super) fn take(&mut self, sample: Observed, now: Timestamp) {
         if sample.timed {
             if self.timed.len() == REMEMBERED {
                 self.timed.pop_front();
             }
             self.timed.push_back((sample.at, sample.value, sample.id));
         }
+        self.remember(sample, now);
+    }
+
+    /// Takes a stored sample into the history, and as the last one if it is.
+    pub(super) fn remember(&mut self, sample: Observed, now: Timestamp) {
         if (sample.at, sample.id) >= (self.last_at, self.last_id) {
             (self.last_at, self.last_id, self.value) = (sample.at, sample.id, sample.value);
+        }
+        if let Some(history) = &mut self.history {
+            history.insert(sample, now);
         }
     }
 
@@ -76,6 +89,16 @@ impl Series {
         if self.rev != policies.rev {
             self.policies = policies.concerned(&self.name, target);
             self.rev = policies.rev;
+            self.keep(policies.longest(&self.policies, &self.name, &self.tags));
+        }
+    }
+
+    /// Keeps a history for windows of that length, or none.
+    pub(super) fn keep(&mut self, over: Option<Duration>) {
+        match (over, &mut self.history) {
+            (None, history) => *history = None,
+            (Some(over), Some(history)) => history.set_over(over),
+            (Some(over), history @ None) => *history = Some(Box::new(History::new(over))),
         }
     }
 }

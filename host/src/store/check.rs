@@ -6,8 +6,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, finish, ids, ingest, list, migrate, node, numbers, policy, pull, query,
-    read, record, report, retention, samples, setting, slot, status, sweep, token, why,
+    action, audit, claim, drift, finish, history, ids, ingest, list, migrate, node, numbers, policy, pull,
+    query, read, record, report, retention, samples, setting, slot, status, sweep, token, why,
 };
 
 impl Store {
@@ -20,6 +20,7 @@ impl Store {
             claim::MORE,
             drift::STATEMENTS,
             finish::STATEMENTS,
+            history::STATEMENTS,
             ids::STATEMENTS,
             ingest::STATEMENTS,
             list::STATEMENTS,

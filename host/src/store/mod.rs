@@ -8,6 +8,7 @@ mod chunk;
 mod claim;
 mod drift;
 mod finish;
+mod history;
 mod ids;
 mod ingest;
 mod list;
