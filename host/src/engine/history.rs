@@ -1,16 +1,18 @@
 //! What is kept of a series for the windows that read it.
 //!
 //! What is kept depends on the samples alone, not on their order of arrival nor on when the process started: the
-//! samples lie sorted by time (of one moment by id), and where there are too many, the newest stay. So a window's
-//! value is the same, to the bit, after the history has been read back from the store.
+//! newest lie here one by one, sorted by time (of one moment by id), and where there are more, the older ones are
+//! folded by whole minutes of the clock. So a window's value is the same, to the bit, after the history has been read
+//! back from the store.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::folded::Minute;
 use super::partition::Observed;
 use crate::domain::Timestamp;
 
-/// Samples of one series that windows see: of more, the newest. At 24 bytes each this is what bounds its memory.
+/// The newest samples of one series, kept one by one, 24 bytes each. Beyond it there are at most a day's minutes.
 pub(super) const MOST: usize = 4_096;
 
 /// How much longer than the longest window samples are kept: two nodes' clocks may be so far apart.
@@ -29,12 +31,14 @@ pub(super) struct Sample {
 pub(super) struct History {
     /// The longest window that reads the series.
     over: Duration,
+    /// All of them older than any of the samples.
+    minutes: VecDeque<Minute>,
     samples: VecDeque<Sample>,
 }
 
 impl History {
     pub(super) fn new(over: Duration) -> Self {
-        Self { over, samples: VecDeque::new() }
+        Self { over, minutes: VecDeque::new(), samples: VecDeque::new() }
     }
 
     /// From now on this is the longest window. What a longer one needs has to be read back.
@@ -42,38 +46,54 @@ impl History {
         self.over = over;
     }
 
-    /// Takes a sample in, in its place. One that is too old for any window is ignored, and so is one that is here
-    /// already.
+    /// Takes a sample in, in its place. One that is too old for any window is ignored.
     pub(super) fn insert(&mut self, sample: Observed, now: Timestamp) {
         let cut = now.before(self.over).before(MARGIN);
         while self.samples.front().is_some_and(|first| first.at <= cut) {
             self.samples.pop_front();
         }
+        while self.minutes.front().is_some_and(|first| first.is_before(cut)) {
+            self.minutes.pop_front();
+        }
         if sample.at <= cut {
             return;
         }
-        let (key, new) =
-            ((sample.at, sample.id), Sample { at: sample.at, id: sample.id, value: sample.value });
+        let key = (sample.at, sample.id);
+        let sample = Sample { at: sample.at, id: sample.id, value: sample.value };
         if self.samples.back().is_none_or(|last| (last.at, last.id) < key) {
-            self.samples.push_back(new);
+            self.samples.push_back(sample);
         } else {
             let place = self.samples.partition_point(|other| (other.at, other.id) < key);
-            let known = self.samples.get(place).is_some_and(|other| (other.at, other.id) == key);
-            let too_old = place == 0 && self.samples.len() >= MOST;
-            if known || too_old {
-                return;
+            if place == 0 && self.samples.len() >= MOST {
+                return self.fold(sample);
             }
-            self.samples.insert(place, new);
+            self.samples.insert(place, sample);
         }
-        if self.samples.len() > MOST {
-            self.samples.pop_front();
+        if self.samples.len() > MOST
+            && let Some(oldest) = self.samples.pop_front()
+        {
+            self.fold(oldest);
+        }
+    }
+
+    /// Adds a sample to its minute.
+    fn fold(&mut self, sample: Sample) {
+        let number = Minute::of(sample);
+        match self.minutes.binary_search_by_key(&number, Minute::number) {
+            Ok(place) => self.minutes[place].add(sample),
+            Err(place) => self.minutes.insert(place, Minute::new(sample)),
         }
     }
 
     /// The samples after `from` and not after `to`, in the order of time.
-    pub(super) fn between(&self, from: Timestamp, to: Timestamp) -> impl ExactSizeIterator<Item = &Sample> {
+    pub(super) fn samples(&self, from: Timestamp, to: Timestamp) -> impl ExactSizeIterator<Item = &Sample> {
         let begin = self.samples.partition_point(|sample| sample.at <= from);
         let end = self.samples.partition_point(|sample| sample.at <= to);
         self.samples.range(begin.min(end)..end)
+    }
+
+    /// The minutes that lie there as a whole, in the order of time; before all of those samples.
+    pub(super) fn minutes(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &Minute> {
+        self.minutes.iter().filter(move |minute| minute.lies_between(from, to))
     }
 }

@@ -4,10 +4,13 @@
 
 mod condition;
 mod findings;
+mod folded;
 mod history;
 mod partition;
 mod policies;
 mod series;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod view;
 mod window;

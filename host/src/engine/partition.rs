@@ -223,6 +223,18 @@ impl Partition {
         code
     }
 
+    #[cfg(test)]
+    pub(super) fn keeps_history(&self, key: SeriesKey) -> bool {
+        self.series(key).history.is_some()
+    }
+
+    /// Empties the histories, to be filled again from the store.
+    pub fn forget_histories(&mut self) {
+        for series in self.targets.iter_mut().flat_map(|target| &mut target.series) {
+            series.forget();
+        }
+    }
+
     /// Takes a stored sample into its series' history, where a window reads it, and judges nothing.
     pub fn remember(&mut self, policies: &PolicySet, key: SeriesKey, sample: Observed, now: Timestamp) {
         let target = &mut self.targets[key.target as usize];

@@ -93,6 +93,15 @@ impl Series {
         }
     }
 
+    /// Empties the history.
+    pub(super) fn forget(&mut self) {
+        if let Some(history) = &mut self.history {
+            **history = History::new(Duration::ZERO);
+        }
+        // The next sample brings the policies and the window's length.
+        self.rev = -1;
+    }
+
     /// Keeps a history for windows of that length, or none.
     pub(super) fn keep(&mut self, over: Option<Duration>) {
         match (over, &mut self.history) {

@@ -1,10 +1,14 @@
 //! What window functions compute of the histories of a target's series; see [`Function`] for what each means.
 //!
 //! Series come in the order of their ids and each one's samples in the order of time, so that the sums are the same,
-//! to the bit, however the samples arrived.
+//! to the bit, however the samples arrived. Of a series with more than [`MOST`](super::history::MOST) samples the
+//! older ones come as minutes: `avg`, `sum`, `count`, `min`, `max`, `zscore`, `delta` and `last` lose nothing by it but
+//! the part of a minute at the window's beginning; for `rate` and `changes` a minute is its first and last sample, for
+//! `quantile` as many samples of its mean, for `ewma` all of them at the time of the last.
 
 use std::cmp::Ordering;
 
+use super::folded::{Minute, greatest, least};
 use super::history::{History, Sample};
 use crate::cel::{Function, Window};
 use crate::domain::Timestamp;
@@ -13,7 +17,7 @@ use crate::domain::Timestamp;
 const HALVES: f64 = 4.0;
 
 /// The histories that a window reads, by series id, and the window's ends: after `from`, not after `to`.
-pub(super) struct Pane<'a> {
+struct Pane<'a> {
     histories: &'a [(i64, &'a History)],
     from: Timestamp,
     to: Timestamp,
@@ -28,8 +32,8 @@ pub(super) fn value(window: &Window, histories: &[(i64, &History)], now: Timesta
         Function::Count => filled.map(|pane| number(pane.count())),
         Function::Sum => filled.map(Pane::sum),
         Function::Avg => filled.map(Pane::mean),
-        Function::Min => pane.samples().map(|sample| sample.value).reduce(f64::min),
-        Function::Max => pane.samples().map(|sample| sample.value).reduce(f64::max),
+        Function::Min => pane.minutes().map(|minute| minute.min).chain(pane.values()).reduce(least),
+        Function::Max => pane.minutes().map(|minute| minute.max).chain(pane.values()).reduce(greatest),
         Function::Last => pane.newest().map(|sample| sample.value),
         Function::Quantile(q) => filled.map(|pane| pane.quantile(q)),
         Function::Ewma => pane.ewma(window.over.as_secs_f64() / HALVES),
@@ -41,24 +45,42 @@ pub(super) fn value(window: &Window, histories: &[(i64, &History)], now: Timesta
 }
 
 impl<'a> Pane<'a> {
-    fn series(&self) -> impl Iterator<Item = impl ExactSizeIterator<Item = &'a Sample>> {
-        self.histories.iter().map(|(_, history)| history.between(self.from, self.to))
+    fn minutes(&self) -> impl Iterator<Item = &'a Minute> {
+        self.histories.iter().flat_map(|(_, history)| history.minutes(self.from, self.to))
     }
 
     fn samples(&self) -> impl Iterator<Item = &'a Sample> {
-        self.series().flatten()
+        self.histories.iter().flat_map(|(_, history)| history.samples(self.from, self.to))
+    }
+
+    fn values(&self) -> impl Iterator<Item = f64> {
+        self.samples().map(|sample| sample.value)
+    }
+
+    /// Series by series what is known of single samples.
+    fn series(&self) -> impl Iterator<Item = impl Iterator<Item = &'a Sample>> {
+        self.histories.iter().map(|(_, history)| {
+            let ends = history.minutes(self.from, self.to).flat_map(|minute| [&minute.first, &minute.last]);
+            ends.chain(history.samples(self.from, self.to))
+        })
     }
 
     fn count(&self) -> usize {
-        self.series().map(|samples| samples.len()).sum()
+        let samples = self.histories.iter().map(|(_, history)| history.samples(self.from, self.to).len());
+        samples.sum::<usize>() + self.minutes().map(|minute| minute.count as usize).sum::<usize>()
     }
 
     fn newest(&self) -> Option<&'a Sample> {
-        self.series().filter_map(Iterator::last).max_by_key(|sample| (sample.at, sample.id))
+        let last = |history: &'a History| {
+            let single = history.samples(self.from, self.to).last();
+            single.or_else(|| history.minutes(self.from, self.to).last().map(|minute| &minute.last))
+        };
+        let newest = self.histories.iter().filter_map(|(_, history)| last(history));
+        newest.max_by_key(|sample| (sample.at, sample.id))
     }
 
     fn sum(&self) -> f64 {
-        total(self.samples().map(|sample| sample.value))
+        total(self.minutes().map(|minute| minute.sum.value()).chain(self.values()))
     }
 
     fn mean(&self) -> f64 {
@@ -66,31 +88,33 @@ impl<'a> Pane<'a> {
     }
 
     fn quantile(&self, q: f64) -> f64 {
-        let mut values: Vec<f64> = self.samples().map(|sample| sample.value).collect();
-        let rank = q * number(values.len().saturating_sub(1));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the rank is between zero and the number of values"
-        )]
-        let place = rank.floor() as usize;
-        if place >= values.len() {
-            return f64::NAN;
+        let minutes = self.minutes().map(|minute| (minute.mean(), minute.count as usize));
+        let mut values: Vec<(f64, usize)> = minutes.chain(self.values().map(|value| (value, 1))).collect();
+        values.sort_unstable_by(|(one, _), (other, _)| one.total_cmp(other));
+        let rank = q * number(self.count().saturating_sub(1));
+        let (low, part) = (rank.floor(), rank - rank.floor());
+        let mut before = 0;
+        let (mut lower, mut upper) = (f64::NAN, f64::NAN);
+        for (value, count) in values {
+            before += count;
+            if lower.is_nan() && number(before) > low {
+                lower = value;
+            }
+            upper = value;
+            if number(before) > low + 1.0 {
+                break;
+            }
         }
-        let (_, low, above) = values.select_nth_unstable_by(place, f64::total_cmp);
-        let low = *low;
-        let part = rank - rank.floor();
-        match above.iter().copied().reduce(f64::min) {
-            Some(high) if part > 0.0 => low * (1.0 - part) + high * part,
-            Some(_) | None => low,
-        }
+        if part > 0.0 { lower * (1.0 - part) + upper * part } else { lower }
     }
 
     fn ewma(&self, half: f64) -> Option<f64> {
         let newest = self.newest()?.at;
-        let weight = |sample: &Sample| (-newest.since(sample.at).as_secs_f64() / half).exp2();
-        let weighted = total(self.samples().map(|sample| weight(sample) * sample.value));
-        Some(weighted / total(self.samples().map(weight)))
+        let weight = |at: Timestamp| (-newest.since(at).as_secs_f64() / half).exp2();
+        let sums = self.minutes().map(|minute| weight(minute.last.at) * minute.sum.value());
+        let counts = self.minutes().map(|minute| weight(minute.last.at) * f64::from(minute.count));
+        let weighted = total(sums.chain(self.samples().map(|sample| weight(sample.at) * sample.value)));
+        Some(weighted / total(counts.chain(self.samples().map(|sample| weight(sample.at)))))
     }
 
     fn zscore(&self) -> Option<f64> {
@@ -99,12 +123,13 @@ impl<'a> Pane<'a> {
             return None;
         }
         // Rounding must not make a deviation out of equal values.
-        let first = self.samples().next()?.value;
-        if self.samples().all(|sample| sample.value.to_bits() == first.to_bits()) {
+        let equal = |value: f64| value.to_bits() == newest.to_bits();
+        if self.minutes().all(|minute| equal(minute.min) && equal(minute.max)) && self.values().all(equal) {
             return Some(0.0);
         }
         let mean = self.mean();
-        let squares = total(self.samples().map(|sample| (sample.value - mean) * (sample.value - mean)));
+        let squares = self.minutes().map(|minute| minute.squares_around(mean));
+        let squares = total(squares.chain(self.values().map(|value| (value - mean) * (value - mean))));
         let deviation = (squares / number(count)).sqrt();
         Some(if deviation > 0.0 { (newest - mean) / deviation } else { 0.0 })
     }
@@ -113,11 +138,10 @@ impl<'a> Pane<'a> {
         let mut changes = 0;
         for samples in self.series() {
             let mut before: Option<f64> = None;
-            for sample in samples {
-                changes += usize::from(
-                    before.is_some_and(|value| value.partial_cmp(&sample.value) != Some(Ordering::Equal)),
-                );
-                before = Some(sample.value);
+            for Sample { value, .. } in samples {
+                let changed = |before: f64| before.partial_cmp(value) != Some(Ordering::Equal);
+                changes += usize::from(before.is_some_and(changed));
+                before = Some(*value);
             }
         }
         number(changes)

@@ -32,7 +32,7 @@ impl Writer {
             return Ok(());
         }
         let since = self.now().before(self.parts.limits.lookback);
-        self.look_back(tx, &lacking, (&fresh, since)).await?;
+        self.look_back(tx, &lacking, since).await?;
         let tails = tx.tails((&fresh, since), &behind).await?;
         for tail in tails.chunk_by(|a, b| a.0 == b.0) {
             self.replay(tx, tail).await?;
@@ -53,20 +53,21 @@ impl Writer {
     }
 
     /// Fills the histories of `lacking` partitions from the store, without judging: as far back as the longest
-    /// window reaches at the beginning of the look-back, where judging begins. In `fresh` partitions what was
-    /// recorded `since` then is left to the replay.
-    async fn look_back(
-        &mut self,
-        tx: &mut Writing,
-        lacking: &[u16],
-        (fresh, since): (&[u16], Timestamp),
-    ) -> Result<(), Error> {
+    /// window reaches at the beginning of the look-back, where judging begins. What the replay shows, in partitions
+    /// that are not loaded what was recorded `since` then, is left to it: a history takes each sample once.
+    async fn look_back(&mut self, tx: &mut Writing, lacking: &[u16], since: Timestamp) -> Result<(), Error> {
         let Some((metrics, longest)) = self.policies.windows().filter(|_| !lacking.is_empty()) else {
             return Ok(());
         };
         // A sample may have been recorded a little before its own time.
         let mut history = tx.history(lacking, since.before(longest).before(AHEAD), &metrics).await?;
-        history.retain(|(id, sample)| sample.at < since || !fresh.contains(id));
+        history.retain(|(id, sample)| match self.partitions[usize::from(*id)].seq {
+            Some(reached) => sample.seq <= reached,
+            None => sample.at < since,
+        });
+        for id in lacking {
+            self.partitions[usize::from(*id)].forget_histories();
+        }
         for of_one in history.chunk_by(|a, b| a.0 == b.0) {
             let at = usize::from(self.know(tx, of_one).await?);
             let (policies, partition) = (Arc::clone(&self.policies), &mut self.partitions[at]);
