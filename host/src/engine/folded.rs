@@ -106,7 +106,7 @@ pub(super) fn greatest(one: f64, other: f64) -> f64 {
 pub(super) struct Exact(Vec<f64>);
 
 impl Exact {
-    fn add(&mut self, value: f64) {
+    pub(super) fn add(&mut self, value: f64) {
         let (mut carry, mut kept) = (value, 0);
         for at in 0..self.0.len() {
             let part = self.0[at];

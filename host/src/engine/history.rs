@@ -8,8 +8,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::folded::Minute;
+use super::folded::{Exact, Minute};
 use super::partition::Observed;
+use super::running::Running;
 use crate::domain::Timestamp;
 
 /// The newest samples of one series, kept one by one, 24 bytes each. Beyond it there are at most a day's minutes.
@@ -34,23 +35,34 @@ pub(super) struct History {
     /// All of them older than any of the samples.
     minutes: VecDeque<Minute>,
     samples: VecDeque<Sample>,
+    /// The sums of the samples in the windows of `sum` and `avg`.
+    sums: Vec<Running>,
 }
 
 impl History {
     pub(super) fn new(over: Duration) -> Self {
-        Self { over, minutes: VecDeque::new(), samples: VecDeque::new() }
+        Self { over, minutes: VecDeque::new(), samples: VecDeque::new(), sums: Vec::new() }
     }
 
-    /// From now on this is the longest window. What a longer one needs has to be read back.
-    pub(super) fn set_over(&mut self, over: Duration) {
+    /// From now on this is the longest window, and sums are asked for over those. What a longer one needs has to be
+    /// read back.
+    pub(super) fn serve(&mut self, over: Duration, sums: &[Duration]) {
         self.over = over;
+        self.sums = sums.iter().map(|over| Running::new(*over)).collect();
+    }
+
+    /// Brings the sums to that time: then asking for them costs nothing.
+    pub(super) fn slide(&mut self, now: Timestamp) {
+        for sum in &mut self.sums {
+            sum.slide(&self.samples, now);
+        }
     }
 
     /// Takes a sample in, in its place. One that is too old for any window is ignored.
     pub(super) fn insert(&mut self, sample: Observed, now: Timestamp) {
         let cut = now.before(self.over).before(MARGIN);
         while self.samples.front().is_some_and(|first| first.at <= cut) {
-            self.samples.pop_front();
+            self.pop();
         }
         while self.minutes.front().is_some_and(|first| first.is_before(cut)) {
             self.minutes.pop_front();
@@ -69,11 +81,19 @@ impl History {
             }
             self.samples.insert(place, sample);
         }
+        self.sums.iter_mut().for_each(|sum| sum.add(sample));
         if self.samples.len() > MOST
-            && let Some(oldest) = self.samples.pop_front()
+            && let Some(oldest) = self.pop()
         {
             self.fold(oldest);
         }
+    }
+
+    /// Takes the oldest sample away.
+    fn pop(&mut self) -> Option<Sample> {
+        let oldest = self.samples.pop_front()?;
+        self.sums.iter_mut().for_each(|sum| sum.remove(oldest));
+        Some(oldest)
     }
 
     /// Adds a sample to its minute.
@@ -90,6 +110,16 @@ impl History {
         let begin = self.samples.partition_point(|sample| sample.at <= from);
         let end = self.samples.partition_point(|sample| sample.at <= to);
         self.samples.range(begin.min(end)..end)
+    }
+
+    /// Their sum, rounded once; `over` is how long the window lasts.
+    pub(super) fn sum(&self, over: Duration, from: Timestamp, to: Timestamp) -> f64 {
+        let running = self.sums.iter().find(|sum| sum.over == over);
+        running.and_then(|sum| sum.value(&self.samples, from, to)).unwrap_or_else(|| {
+            let mut sum = Exact::default();
+            self.samples(from, to).for_each(|sample| sum.add(sample.value));
+            sum.value()
+        })
     }
 
     /// The minutes that lie there as a whole, in the order of time; before all of those samples.

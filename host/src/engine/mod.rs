@@ -8,6 +8,7 @@ mod folded;
 mod history;
 mod partition;
 mod policies;
+mod running;
 mod series;
 #[cfg(test)]
 mod tests;

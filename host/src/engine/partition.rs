@@ -262,6 +262,7 @@ impl Partition {
                 };
                 let series = &mut target.series[place];
                 series.resolve(policies, named.as_deref());
+                series.slide(now);
                 let sample =
                     Observed { id: series.last_id, at: series.last_at, value: series.value, timed: false };
                 let last_at = series.last_at;

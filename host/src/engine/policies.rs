@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::condition::{Fault, parse};
 use super::partition::Limits;
-use crate::cel::Program;
+use crate::cel::{Function, Program};
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
 use crate::domain::policy::{Pattern, Policy};
@@ -110,14 +110,24 @@ impl PolicySet {
         found.into_boxed_slice()
     }
 
-    /// The longest window that one of the policies `concerned` has over a series of that name and tags.
-    pub(super) fn longest(&self, concerned: &[u32], metric: &str, tags: &Tags) -> Option<Duration> {
+    /// The longest window that one of the policies `concerned` has over a series of that name and tags, and over how
+    /// long they sum it up.
+    pub(super) fn kept(
+        &self,
+        concerned: &[u32],
+        metric: &str,
+        tags: &Tags,
+    ) -> Option<(Duration, Vec<Duration>)> {
         if self.windowed.is_empty() {
             return None;
         }
         let windows = concerned.iter().flat_map(|at| self.get(*at).program.windows());
-        let read = windows.filter(|window| window.read.metric == metric && window.read.covers(tags));
-        read.map(|window| window.over).max()
+        let read: Vec<_> =
+            windows.filter(|window| window.read.metric == metric && window.read.covers(tags)).collect();
+        let sums = read.iter().filter(|window| matches!(window.function, Function::Sum | Function::Avg));
+        let sums: BTreeSet<Duration> = sums.map(|window| window.over).collect();
+        let longest = read.iter().map(|window| window.over).max()?;
+        Some((longest, sums.into_iter().collect()))
     }
 
     /// The metrics that windows read, and the longest window; none without any.

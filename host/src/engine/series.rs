@@ -73,6 +73,14 @@ impl Series {
             self.timed.push_back((sample.at, sample.value, sample.id));
         }
         self.remember(sample, now);
+        self.slide(now);
+    }
+
+    /// Brings the history to the time of an evaluation.
+    pub(super) fn slide(&mut self, now: Timestamp) {
+        if let Some(history) = &mut self.history {
+            history.slide(now);
+        }
     }
 
     /// Takes a stored sample into the history, and as the last one if it is.
@@ -89,7 +97,7 @@ impl Series {
         if self.rev != policies.rev {
             self.policies = policies.concerned(&self.name, target);
             self.rev = policies.rev;
-            self.keep(policies.longest(&self.policies, &self.name, &self.tags));
+            self.keep(policies.kept(&self.policies, &self.name, &self.tags));
         }
     }
 
@@ -102,12 +110,14 @@ impl Series {
         self.rev = -1;
     }
 
-    /// Keeps a history for windows of that length, or none.
-    pub(super) fn keep(&mut self, over: Option<Duration>) {
-        match (over, &mut self.history) {
-            (None, history) => *history = None,
-            (Some(over), Some(history)) => history.set_over(over),
-            (Some(over), history @ None) => *history = Some(Box::new(History::new(over))),
+    /// Keeps a history for windows of that length at most, and sums over some lengths; or none.
+    pub(super) fn keep(&mut self, kept: Option<(Duration, Vec<Duration>)>) {
+        match kept {
+            None => self.history = None,
+            Some((over, sums)) => {
+                let new = || Box::new(History::new(over));
+                self.history.get_or_insert_with(new).serve(over, &sums);
+            }
         }
     }
 }

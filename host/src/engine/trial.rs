@@ -24,7 +24,7 @@ pub fn trial(policy: &Compiled, target: Option<&str>, values: &BTreeMap<String, 
     let series = names.into_iter().filter_map(|name| {
         let mut series = Series::new(0, name, Arc::clone(&tags));
         // The given value is all there is of the series' history.
-        series.keep((!policy.window.is_zero()).then_some(policy.window));
+        series.keep((!policy.window.is_zero()).then(|| (policy.window, Vec::new())));
         series.take(Observed { id: 0, at: now, value: *values.get(name)?, timed: false }, now);
         Some(series)
     });

@@ -7,6 +7,7 @@
 //! `quantile` as many samples of its mean, for `ewma` all of them at the time of the last.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use super::folded::{Minute, greatest, least};
 use super::history::{History, Sample};
@@ -19,13 +20,14 @@ const HALVES: f64 = 4.0;
 /// The histories that a window reads, by series id, and the window's ends: after `from`, not after `to`.
 struct Pane<'a> {
     histories: &'a [(i64, &'a History)],
+    over: Duration,
     from: Timestamp,
     to: Timestamp,
 }
 
 /// The value of `window` at `now`; none for no-data. `histories` are those of the series that match, by id.
 pub(super) fn value(window: &Window, histories: &[(i64, &History)], now: Timestamp) -> Option<f64> {
-    let pane = Pane { histories, from: now.before(window.over), to: now };
+    let pane = Pane { histories, over: window.over, from: now.before(window.over), to: now };
     let filled = (pane.count() > 0).then_some(&pane);
     match window.function {
         Function::Absent => Some(f64::from(u8::from(filled.is_none()))),
@@ -80,7 +82,8 @@ impl<'a> Pane<'a> {
     }
 
     fn sum(&self) -> f64 {
-        total(self.minutes().map(|minute| minute.sum.value()).chain(self.values()))
+        let samples = self.histories.iter().map(|(_, history)| history.sum(self.over, self.from, self.to));
+        total(self.minutes().map(|minute| minute.sum.value()).chain(samples))
     }
 
     fn mean(&self) -> f64 {
