@@ -142,8 +142,8 @@ impl<'a> Pane<'a> {
         for samples in self.series() {
             let mut before: Option<f64> = None;
             for Sample { value, .. } in samples {
-                let changed = |before: f64| before.partial_cmp(value) != Some(Ordering::Equal);
-                changes += usize::from(before.is_some_and(changed));
+                let differs = |before: f64| before.partial_cmp(value) != Some(Ordering::Equal);
+                changes += usize::from(before.is_some_and(differs));
                 before = Some(*value);
             }
         }
