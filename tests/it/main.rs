@@ -23,6 +23,7 @@ mod pulse;
 mod readme;
 mod stage;
 mod support;
+mod windows;
 
 #[path = "../fixtures/hostile/mod.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "each test takes the part it needs")]

@@ -4,7 +4,7 @@
 //! and no cancellation. Text goes through `bounds` (size, tokens, nesting), `parse` (the crate, on a thread with a large
 //! stack), `reads` (which series) and `check` (names and types) to the typed `tree`, which `eval` walks.
 //!
-//! It is not a general CEL: one schema (`metric`, `target` and the series functions), the result is a bool, and what
+//! It is not a general CEL: one schema (`metric`, `target`, the series functions and [windows](Function)), the result is a bool, and what
 //! could grow or run for long is refused. It does no I/O and knows no policy. The API calls [`compile`] and
 //! [`Program::from_condition`] when a policy is saved; the engine calls [`Program::eval`] with its own [`Scope`].
 //!
@@ -33,6 +33,7 @@ mod tests;
 mod tree;
 mod typed;
 mod types;
+mod windows;
 
 pub use bounds::{MAX_BYTES, MAX_NESTING, MAX_TOKENS};
 pub use error::{CompileError, CompileErrors, ErrorKind, EvalError};
@@ -40,3 +41,4 @@ pub use program::{Program, compile};
 pub use reads::Read;
 pub use scope::{Labels, MetricView, ReadIx, Scope, TargetView};
 pub use typed::{Condition, MAX_CONDITION_DEPTH, MAX_NODES};
+pub use windows::{Function, MAX_WINDOW, MIN_WINDOW, Window};

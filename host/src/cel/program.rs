@@ -9,8 +9,10 @@ use super::scope::Scope;
 use super::source::Source;
 use super::tree::{BoolExpr, Cmp, DoubleExpr, Stat};
 use super::typed::{self, Condition};
+use super::windows::Window;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A condition, ready to be evaluated: immutable, shareable between threads, and independent of its source.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct Program {
     source: String,
     reads: Box<[Read]>,
     events: Box<[String]>,
+    windows: Box<[Arc<Window>]>,
     root: BoolExpr,
     texts: usize,
 }
@@ -47,6 +50,12 @@ impl Program {
     #[must_use]
     pub fn events(&self) -> &[String] {
         &self.events
+    }
+
+    /// The windows it looks at, distinct, in the order of the text.
+    #[must_use]
+    pub fn windows(&self) -> &[Arc<Window>] {
+        &self.windows
     }
 
     /// Evaluates the condition. Nothing is allocated unless the expression itself joins or formats texts.
@@ -163,7 +172,14 @@ fn assemble(
         return Err(CompileErrors(vec![Source { text: "", path: Vec::new() }.error(0, message)]));
     }
     let root = lower(plan, &mut roots, &reads).unwrap_or(BoolExpr::Const(false));
-    Ok(Program { source, reads, events: events.into_iter().collect(), root, texts: budget.texts })
+    Ok(Program {
+        source,
+        reads,
+        events: events.into_iter().collect(),
+        windows: budget.windows.into(),
+        root,
+        texts: budget.texts,
+    })
 }
 
 /// `None` cannot happen: every member has its root and every read its number.

@@ -4,8 +4,9 @@
 use super::error::CompileError;
 use super::parse::{Parsed, for_each_child};
 use super::scope::ReadIx;
+use super::windows::{is_window, window_of};
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A series an expression reads, by name and tags; the target is the one that is judged.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,11 +17,22 @@ pub struct Read {
     pub tags: Vec<(String, String)>,
 }
 
+impl Read {
+    /// Whether a series with these tags is meant, if it is of the metric.
+    #[must_use]
+    pub fn covers(&self, tags: &BTreeMap<String, String>) -> bool {
+        self.tags.iter().all(|(key, value)| tags.get(key) == Some(value))
+    }
+}
+
+/// What is wrong with a call, and at which argument if not as a whole.
+pub(super) type Fault<'e> = (Option<&'e IdedExpr>, String);
+
 /// The functions that read a series.
 pub(super) const SERIES_FUNCTIONS: [&str; 4] = ["last", "highest", "lowest", "absent"];
 
 /// A series function's arguments, or which of them is wrong and how.
-pub(super) fn read_of(call: &CallExpr) -> Result<Read, (Option<&IdedExpr>, String)> {
+pub(super) fn read_of(call: &CallExpr) -> Result<Read, Fault<'_>> {
     let function = &call.func_name;
     let usage = format!("write {function}(\"metric\") or {function}(\"metric\", {{\"tag\": \"value\"}})");
     let (name, tags) = match call.args.as_slice() {
@@ -35,23 +47,28 @@ pub(super) fn read_of(call: &CallExpr) -> Result<Read, (Option<&IdedExpr>, Strin
         Some(metric) => metric.to_owned(),
         None => return Err((Some(name), format!("the metric name must be a literal text; {usage}"))),
     };
-    let mut read = Read { metric, tags: Vec::new() };
-    let Some(tags) = tags else { return Ok(read) };
+    let tags = tags.map_or(Ok(Vec::new()), |tags| tags_of(tags, &usage))?;
+    Ok(Read { metric, tags })
+}
+
+/// Tags as a literal map, sorted by key.
+pub(super) fn tags_of<'e>(tags: &'e IdedExpr, usage: &str) -> Result<Vec<(String, String)>, Fault<'e>> {
     let Expr::Map(map) = &tags.expr else {
         return Err((Some(tags), format!("the tags must be a literal map; {usage}")));
     };
+    let mut found = Vec::with_capacity(map.entries.len());
     for entry in &map.entries {
         let EntryExpr::MapEntry(entry) = &entry.expr else { continue };
         let (Some(key), Some(value)) = (text_literal(&entry.key), text_literal(&entry.value)) else {
             return Err((Some(&entry.key), format!("tags must be literal texts; {usage}")));
         };
-        read.tags.push((key.to_owned(), value.to_owned()));
+        found.push((key.to_owned(), value.to_owned()));
     }
-    read.tags.sort();
-    if let Some(pair) = read.tags.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+    found.sort();
+    if let Some(pair) = found.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return Err((Some(tags), format!("the tag \"{}\" is there twice", pair[0].0)));
     }
-    Ok(read)
+    Ok(found)
 }
 
 /// The text of a literal.
@@ -77,10 +94,15 @@ pub(super) fn collect(
         }
         if let Expr::Call(call) = &expr.expr
             && call.target.is_none()
-            && SERIES_FUNCTIONS.contains(&call.func_name.as_str())
-            && let Ok(read) = read_of(call)
         {
-            reads.insert(read);
+            let read = if is_window(call) {
+                window_of(call).ok().map(|window| window.read)
+            } else if SERIES_FUNCTIONS.contains(&call.func_name.as_str()) {
+                read_of(call).ok()
+            } else {
+                None
+            };
+            reads.extend(read);
         }
         for_each_child(expr, |child| open.push(child));
     }

@@ -3,6 +3,7 @@
 //! The engine implements [`Scope`] over its own data; nothing here owns or copies anything. All methods are called
 //! during one evaluation and must answer the same each time within it.
 
+use super::windows::Window;
 use std::collections::BTreeMap;
 
 /// Position of a [`Read`](super::Read) in [`Program::reads`](super::Program::reads), so that the engine resolves a
@@ -92,4 +93,6 @@ pub trait Scope {
     fn highest(&self, read: ReadIx) -> Option<f64>;
     /// `lowest(..)`: the least of them.
     fn lowest(&self, read: ReadIx) -> Option<f64>;
+    /// A window function's value, `None` for no-data; of `absent` 1 or 0, and never `None`.
+    fn window(&self, window: &Window) -> Option<f64>;
 }

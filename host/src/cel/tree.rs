@@ -4,7 +4,9 @@
 //! shares nothing with the parser and its depth is bounded by the checks before.
 
 use super::scope::ReadIx;
+use super::windows::Window;
 use regex::Regex;
+use std::sync::Arc;
 
 /// An expression of any type.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(super) enum BoolExpr {
     InMap(Box<(Expr, MapExpr)>),
     Has(Box<(MapExpr, Box<str>)>),
     Absent(ReadIx),
+    /// No sample in a window.
+    AbsentOver(Arc<Window>),
     Quantifier(Box<Quantifier>),
     If(Box<Choice<BoolExpr>>),
     Load(Box<Load>),
@@ -70,6 +74,7 @@ pub(super) enum DoubleExpr {
     Const(f64),
     MetricValue,
     Series(Stat, ReadIx),
+    Window(Arc<Window>),
     Neg(Box<DoubleExpr>),
     Math(Math, Box<(DoubleExpr, DoubleExpr)>),
     /// `double(x)` of another type.

@@ -3,13 +3,21 @@
 //! lock and throws a partition's state away when its transaction fails.
 
 mod condition;
+mod findings;
+mod folded;
+mod history;
 mod partition;
 mod policies;
+mod running;
 mod series;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod view;
+mod window;
 
 pub use condition::{Fault, parse as parse_condition};
-pub use partition::{Finding, Findings, Known, Limits, Observed, Partition, SeriesKey, Truth};
+pub use findings::{Finding, Findings};
+pub use partition::{Known, Limits, Observed, Partition, SeriesKey, Truth};
 pub use policies::{Compiled, PolicySet};
 pub use trial::trial;

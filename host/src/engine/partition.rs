@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::findings::{Finding, Findings};
 use super::policies::PolicySet;
 use super::series::{Series, TargetState};
 use super::view::View;
@@ -52,76 +53,6 @@ pub struct SeriesKey {
     series: u32,
 }
 
-/// What the writer has to decide about.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// Position in the policy set.
-    pub policy: u32,
-    /// The target's name; [`None`] where the event names none.
-    pub target: Option<Arc<str>>,
-    /// What the condition says.
-    pub truth: Truth,
-    /// Met for as long as the policy asks.
-    pub violated: bool,
-    /// An incident of this policy and target may be standing.
-    pub standing: bool,
-    /// When the sample that led to it was observed, and its id.
-    pub observed_at: Timestamp,
-    /// The metric id of that sample.
-    pub event_id: i64,
-    /// The values that the condition's reads had.
-    pub saw: Vec<(String, Option<f64>)>,
-    /// The series of that sample.
-    pub key: SeriesKey,
-    /// The sample is a simulated one.
-    pub simulated: bool,
-}
-
-/// What the engine found in one batch.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// What has to be decided about, in order.
-    pub list: Vec<Finding>,
-    /// Real targets that were not said to be alive for an hour.
-    pub seen: Vec<Arc<str>>,
-    /// Evaluations by policy position and result: met, clear, no data, failed.
-    tally: Vec<[u32; 4]>,
-    /// The policies that were evaluated: of ten thousand a batch concerns few.
-    evaluated: Vec<u32>,
-}
-
-impl Findings {
-    fn count(&mut self, policy: u32, truth: Truth) {
-        let at = policy as usize;
-        if self.tally.len() <= at {
-            self.tally.resize(at + 1, [0; 4]);
-        }
-        let tally = &mut self.tally[at];
-        if *tally == [0; 4] {
-            self.evaluated.push(policy);
-        }
-        tally[truth as usize] += 1;
-    }
-
-    /// How many evaluations there were.
-    #[must_use]
-    pub fn evaluations(&self) -> i64 {
-        let of =
-            |policy: &u32| self.tally[*policy as usize].iter().map(|count| i64::from(*count)).sum::<i64>();
-        self.evaluated.iter().map(of).sum()
-    }
-
-    /// Empties it for the next batch and tells how often each policy was evaluated, by result: met, clear, no
-    /// data, failed.
-    pub fn clear(&mut self, mut each: impl FnMut(u32, [u32; 4])) {
-        self.list.clear();
-        self.seen.clear();
-        for policy in self.evaluated.drain(..) {
-            each(policy, std::mem::take(&mut self.tally[policy as usize]));
-        }
-    }
-}
-
 /// One sample as it reaches the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed {
@@ -164,6 +95,8 @@ pub struct Known<'a> {
 pub struct Partition {
     /// The last sequence number applied; none: nothing is loaded.
     pub seq: Option<i64>,
+    /// A policy looks back at more than the histories here were kept for.
+    pub incomplete: bool,
     targets: Vec<TargetState>,
     by_name: HashMap<TargetKey, u32>,
     by_identity: HashedMap<Identity, SeriesKey>,
@@ -277,8 +210,8 @@ impl Partition {
             findings.seen.push(target.name.clone());
         }
         let series = &mut target.series[key.series as usize];
-        series.take(sample);
         series.resolve(policies, named.as_deref());
+        series.take(sample, now);
         let concerned = std::mem::take(&mut series.policies);
         let mut code = 0;
         for at in &concerned {
@@ -296,6 +229,26 @@ impl Partition {
         }
         target.series[key.series as usize].policies = concerned;
         code
+    }
+
+    #[cfg(test)]
+    pub(super) fn keeps_history(&self, key: SeriesKey) -> bool {
+        self.series(key).history.is_some()
+    }
+
+    /// Empties the histories, to be filled again from the store.
+    pub fn forget_histories(&mut self) {
+        for series in self.targets.iter_mut().flat_map(|target| &mut target.series) {
+            series.forget();
+        }
+    }
+
+    /// Takes a stored sample into its series' history, where a window reads it, and judges nothing.
+    pub fn remember(&mut self, policies: &PolicySet, key: SeriesKey, sample: Observed, now: Timestamp) {
+        let target = &mut self.targets[key.target as usize];
+        let series = &mut target.series[key.series as usize];
+        series.resolve(policies, target.named.then_some(&*target.name));
+        series.remember(sample, now);
     }
 
     /// Looks at every target again, with its series' last samples in the place of events: what only time
@@ -317,12 +270,14 @@ impl Partition {
                 };
                 let series = &mut target.series[place];
                 series.resolve(policies, named.as_deref());
+                series.slide(now);
                 let sample =
                     Observed { id: series.last_id, at: series.last_at, value: series.value, timed: false };
-                let fresh = series.last_at >= now.before(limits.lookback);
+                let last_at = series.last_at;
+                let fresh = last_at >= now.before(limits.lookback);
                 for policy in series.policies.clone() {
                     let standing = target.stands(policies.get(policy).policy.id);
-                    if !fresh && !standing {
+                    if !fresh && !standing && !policies.get(policy).looks_back_to(last_at, now, limits) {
                         continue;
                     }
                     let judged = judge(policies, target, (policy, key), sample, (now, limits));
@@ -386,9 +341,9 @@ fn judge(
     let fresh_from = now.before(limits.lookback);
     let series = &target.series[key.series as usize];
     let reads = compiled.program.reads();
-    let view = View { target, reads, metric: (series, sample.value), fresh_from };
+    let view = View { target, reads, metric: (series, sample.value), fresh_from, now };
     let truth = view.truth(&compiled.program);
-    let saw = if truth == Truth::Met { view.saw() } else { Vec::new() };
+    let saw = if truth == Truth::Met { view.saw(&compiled.program) } else { Vec::new() };
     let (violated, standing) =
         target.advance(compiled.policy.id, truth, compiled.policy.guardrails.hold, now);
     Judged { truth, violated, standing, saw }

@@ -1,10 +1,14 @@
 //! Policies compiled, and the index that leads from a new series to the few of them that read it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::condition::{Fault, parse};
-use crate::cel::Program;
+use super::partition::Limits;
+use crate::cel::{Function, Program};
+use crate::domain::Timestamp;
+use crate::domain::event::Tags;
 use crate::domain::policy::{Pattern, Policy};
 
 /// A policy, ready to be evaluated.
@@ -16,6 +20,8 @@ pub struct Compiled {
     pub program: Program,
     /// On what.
     pub pattern: Pattern,
+    /// The longest of its windows; zero without any.
+    pub window: Duration,
 }
 
 impl Compiled {
@@ -25,7 +31,18 @@ impl Compiled {
         let condition = parse(&policy.condition)?;
         let program = Program::from_condition(&condition).map_err(Fault::Compile)?;
         let pattern = Pattern::new(&policy.target).map_err(Fault::Typed)?;
-        Ok(Self { policy, program, pattern })
+        let window = program.windows().iter().map(|window| window.over).max().unwrap_or_default();
+        Ok(Self { policy, program, pattern, window })
+    }
+}
+
+impl Compiled {
+    /// Whether what a series last said at `last_at` can still matter to a window, or its silence has just begun to:
+    /// the tick judges for one look-back longer than the longest window lasts. What uses `metric` needs a fresh event.
+    pub(super) fn looks_back_to(&self, last_at: Timestamp, now: Timestamp, limits: Limits) -> bool {
+        !self.window.is_zero()
+            && self.program.events().is_empty()
+            && last_at >= now.before(limits.lookback).before(self.window)
     }
 }
 
@@ -46,6 +63,8 @@ pub struct PolicySet {
     policies: Vec<Arc<Compiled>>,
     readers: HashMap<String, Readers>,
     by_id: HashMap<i64, u32>,
+    /// The policies that have windows, by id and version.
+    windowed: BTreeSet<(i64, i64)>,
 }
 
 impl PolicySet {
@@ -69,6 +88,9 @@ impl PolicySet {
                     Pattern::Glob(_) => readers.by_glob.push(at),
                 }
             }
+            if !policy.window.is_zero() {
+                set.windowed.insert((policy.policy.id, policy.policy.version));
+            }
             set.by_id.insert(policy.policy.id, at);
             set.policies.push(policy);
         }
@@ -86,6 +108,41 @@ impl PolicySet {
         found.extend(readers.by_glob.iter().filter(|at| self.get(**at).pattern.matches(target)));
         found.sort_unstable();
         found.into_boxed_slice()
+    }
+
+    /// The longest window that one of the policies `concerned` has over a series of that name and tags, and over how
+    /// long they sum it up.
+    pub(super) fn kept(
+        &self,
+        concerned: &[u32],
+        metric: &str,
+        tags: &Tags,
+    ) -> Option<(Duration, Vec<Duration>)> {
+        if self.windowed.is_empty() {
+            return None;
+        }
+        let windows = concerned.iter().flat_map(|at| self.get(*at).program.windows());
+        let read: Vec<_> =
+            windows.filter(|window| window.read.metric == metric && window.read.covers(tags)).collect();
+        let sums = read.iter().filter(|window| matches!(window.function, Function::Sum | Function::Avg));
+        let sums: BTreeSet<Duration> = sums.map(|window| window.over).collect();
+        let longest = read.iter().map(|window| window.over).max()?;
+        Some((longest, sums.into_iter().collect()))
+    }
+
+    /// The metrics that windows read, and the longest window; none without any.
+    #[must_use]
+    pub fn windows(&self) -> Option<(Vec<String>, Duration)> {
+        let windows = || self.policies.iter().flat_map(|compiled| compiled.program.windows());
+        let longest = windows().map(|window| window.over).max()?;
+        let names: BTreeSet<&str> = windows().map(|window| window.read.metric.as_str()).collect();
+        Some((names.into_iter().map(str::to_owned).collect(), longest))
+    }
+
+    /// Whether histories that were kept for `before` may lack what a policy of this set looks back at.
+    #[must_use]
+    pub fn looks_further(&self, before: &Self) -> bool {
+        !self.windowed.is_subset(&before.windowed)
     }
 
     /// The policy at a position that [`PolicySet::concerned`] answered.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::history::History;
 use super::partition::{Observed, Truth};
 use super::policies::PolicySet;
 use crate::domain::Timestamp;
@@ -23,6 +24,8 @@ pub(super) struct Series {
     pub(super) timed: VecDeque<(Timestamp, f64, i64)>,
     pub(super) policies: Box<[u32]>,
     pub(super) rev: i64,
+    /// Its samples, where a policy's window reads them.
+    pub(super) history: Option<Box<History>>,
 }
 
 #[derive(Debug)]
@@ -59,18 +62,36 @@ impl Series {
             timed: VecDeque::new(),
             policies: Box::default(),
             rev: -1,
+            history: None,
         }
     }
 
-    pub(super) fn take(&mut self, sample: Observed) {
+    /// Takes a sample in. Before it, [`Series::resolve`] must have told whether a window reads the series.
+    pub(super) fn take(&mut self, sample: Observed, now: Timestamp) {
         if sample.timed {
             if self.timed.len() == REMEMBERED {
                 self.timed.pop_front();
             }
             self.timed.push_back((sample.at, sample.value, sample.id));
         }
+        self.remember(sample, now);
+        self.slide(now);
+    }
+
+    /// Brings the history to the time of an evaluation.
+    pub(super) fn slide(&mut self, now: Timestamp) {
+        if let Some(history) = &mut self.history {
+            history.slide(now);
+        }
+    }
+
+    /// Takes a stored sample into the history, and as the last one if it is.
+    pub(super) fn remember(&mut self, sample: Observed, now: Timestamp) {
         if (sample.at, sample.id) >= (self.last_at, self.last_id) {
             (self.last_at, self.last_id, self.value) = (sample.at, sample.id, sample.value);
+        }
+        if let Some(history) = &mut self.history {
+            history.insert(sample, now);
         }
     }
 
@@ -78,6 +99,27 @@ impl Series {
         if self.rev != policies.rev {
             self.policies = policies.concerned(&self.name, target);
             self.rev = policies.rev;
+            self.keep(policies.kept(&self.policies, &self.name, &self.tags));
+        }
+    }
+
+    /// Empties the history.
+    pub(super) fn forget(&mut self) {
+        if let Some(history) = &mut self.history {
+            **history = History::new(Duration::ZERO);
+        }
+        // The next sample brings the policies and the window's length.
+        self.rev = -1;
+    }
+
+    /// Keeps a history for windows of that length at most, and sums over some lengths; or none.
+    pub(super) fn keep(&mut self, kept: Option<(Duration, Vec<Duration>)>) {
+        match kept {
+            None => self.history = None,
+            Some((over, sums)) => {
+                let new = || Box::new(History::new(over));
+                self.history.get_or_insert_with(new).serve(over, &sums);
+            }
         }
     }
 }

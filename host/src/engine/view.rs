@@ -1,11 +1,13 @@
 //! What a condition sees of a target: its series' last samples, as long as they are fresh.
 
-use crate::cel::{EvalError, MetricView, Program, Read, ReadIx, Scope, TargetView};
+use crate::cel::{EvalError, MetricView, Program, Read, ReadIx, Scope, TargetView, Window};
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
 
+use super::history::History;
 use super::partition::Truth;
 use super::series::{Series, TargetState};
+use super::window;
 
 /// One evaluation's view.
 pub(super) struct View<'a> {
@@ -15,6 +17,8 @@ pub(super) struct View<'a> {
     pub(super) metric: (&'a Series, f64),
     /// Samples observed before this are no data.
     pub(super) fresh_from: Timestamp,
+    /// Windows end here.
+    pub(super) now: Timestamp,
 }
 
 impl<'a> View<'a> {
@@ -24,9 +28,7 @@ impl<'a> View<'a> {
         let read = &self.reads[read.index()];
         let from = self.fresh_from;
         self.target.series.iter().filter(move |series| {
-            series.last_at >= from
-                && *series.name == *read.metric
-                && read.tags.iter().all(|(key, value)| series.tags.get(key) == Some(value))
+            series.last_at >= from && *series.name == *read.metric && read.covers(&series.tags)
         })
     }
 }
@@ -42,8 +44,9 @@ impl View<'_> {
         }
     }
 
-    /// The values of everything the condition reads, for people.
-    pub(super) fn saw(&self) -> Vec<(String, Option<f64>)> {
+    /// The values of everything the condition reads, for people: the last ones by metric, those of windows as
+    /// `avg(cpu, 5m)`; `absent(cpu, 5m)` is 1 or 0.
+    pub(super) fn saw(&self, program: &Program) -> Vec<(String, Option<f64>)> {
         let of = |read: &Read| {
             self.target
                 .series
@@ -51,12 +54,14 @@ impl View<'_> {
                 .filter(|series| {
                     series.last_at >= self.fresh_from
                         && *series.name == *read.metric
-                        && read.tags.iter().all(|(key, value)| series.tags.get(key) == Some(value))
+                        && read.covers(&series.tags)
                 })
                 .max_by_key(|series| (series.last_at, series.last_id))
                 .map(|series| series.value)
         };
-        self.reads.iter().map(|read| (read.metric.clone(), of(read))).collect()
+        let last = self.reads.iter().map(|read| (read.metric.clone(), of(read)));
+        let windows = program.windows().iter().map(|window| (window.to_string(), self.window(window)));
+        last.chain(windows).collect()
     }
 }
 
@@ -93,5 +98,16 @@ impl Scope for View<'_> {
     #[inline]
     fn lowest(&self, read: ReadIx) -> Option<f64> {
         self.series(read).map(|series| series.value).reduce(f64::min)
+    }
+
+    fn window(&self, window: &Window) -> Option<f64> {
+        let read = &window.read;
+        let meant = |series: &&Series| *series.name == *read.metric && read.covers(&series.tags);
+        let histories = self.target.series.iter().filter(meant);
+        let histories = histories.filter_map(|series| Some((series.id, series.history.as_deref()?)));
+        let mut histories: Vec<(i64, &History)> = histories.collect();
+        // Not in the order in which this process came to know them.
+        histories.sort_unstable_by_key(|(id, _)| *id);
+        window::value(window, &histories, self.now)
     }
 }

@@ -171,6 +171,9 @@ impl Writer {
         }
         let (stored, rev) = tx.policies().await?;
         let set = Arc::new(self.compile(stored, rev).await);
+        if set.looks_further(&self.policies) {
+            self.partitions.iter_mut().for_each(|partition| partition.incomplete = true);
+        }
         self.counters = set.all().map(|compiled| self.parts.metrics.policy(&compiled.policy.name)).collect();
         self.policies = Arc::clone(&set);
         *self.parts.policies.write().unwrap_or_else(PoisonError::into_inner) = set;

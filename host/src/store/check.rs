@@ -6,9 +6,9 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, effect, finish, fleet, ids, ingest, ledger, list, migrate, node, numbers,
-    pause, policy, pull, query, read, record, report, retention, samples, setting, slot, status, sweep,
-    token, why,
+    action, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger, list, migrate, node,
+    numbers, pause, policy, pull, query, read, record, report, retention, samples, setting, slot, status,
+    sweep, token, why,
 };
 
 impl Store {
@@ -23,6 +23,7 @@ impl Store {
             effect::STATEMENTS,
             finish::STATEMENTS,
             fleet::STATEMENTS,
+            history::STATEMENTS,
             ids::STATEMENTS,
             ingest::STATEMENTS,
             ledger::STATEMENTS,

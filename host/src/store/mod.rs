@@ -10,6 +10,7 @@ mod drift;
 mod effect;
 mod finish;
 mod fleet;
+mod history;
 mod ids;
 mod ingest;
 mod ledger;

@@ -161,7 +161,11 @@ impl Writing {
 
     /// Every sample accepted since then. Chunks are numbered as they are written, so the newest are read
     /// until they are too old.
-    async fn newest(&mut self, since: Timestamp, mut each: impl FnMut(u16, TailSample)) -> Result<()> {
+    pub(super) async fn newest(
+        &mut self,
+        since: Timestamp,
+        mut each: impl FnMut(u16, TailSample),
+    ) -> Result<()> {
         let tx = self.begun().await?;
         let sql = tx.text(&NEWEST);
         let (mut below, enough) = (i64::MAX, since.before(SKEW).micros());

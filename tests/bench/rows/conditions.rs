@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cel::Context;
 use cel::objects::{Key, Value};
-use vigil_host::cel::{MetricView, ReadIx, Scope, TargetView, compile};
+use vigil_host::cel::{MetricView, ReadIx, Scope, TargetView, Window, compile};
 
 use crate::Res;
 use crate::args::Args;
@@ -44,6 +44,9 @@ impl Scope for World {
         Some(95.5)
     }
     fn lowest(&self, _: ReadIx) -> Option<f64> {
+        Some(95.5)
+    }
+    fn window(&self, _: &Window) -> Option<f64> {
         Some(95.5)
     }
 }

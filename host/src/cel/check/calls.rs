@@ -5,8 +5,10 @@ use super::{Checker, Typed, Weight};
 use crate::cel::reads::{SERIES_FUNCTIONS, index_of, read_of};
 use crate::cel::tree::{BoolExpr, DoubleExpr, Expr, IntExpr, MapExpr, Part, Stat, TextExpr, UintExpr};
 use crate::cel::types::Ty;
+use crate::cel::windows::{Function, WINDOWS, is_window, window_of};
 use cel::common::ast::{CallExpr, Expr as Ast, IdedExpr};
 use regex::{Regex, RegexBuilder};
+use std::sync::Arc;
 
 /// How many patterns one condition may hold.
 const MAX_PATTERNS: usize = 8;
@@ -14,8 +16,8 @@ const MAX_PATTERNS: usize = 8;
 /// What a compiled pattern may take; large enough for some hundred letters with Unicode classes.
 const PATTERN_BYTES: usize = 128 << 10;
 
-const WINDOWS: [&str; 11] =
-    ["avg", "min", "max", "sum", "count", "rate", "delta", "quantile", "changes", "ewma", "zscore"];
+/// What a window counts as among the visits of nodes: it is folded anew at each.
+const WINDOW_VISITS: u32 = 200;
 
 const FUNCTIONS: [&str; 10] =
     ["last", "highest", "lowest", "absent", "has", "size", "string", "int", "uint", "double"];
@@ -58,12 +60,8 @@ impl<'c> Checker<'c, '_> {
         let name = call.func_name.as_str();
         let at = self.parsed.name_before(e, name);
         match (name, call.args.as_slice()) {
+            _ if is_window(call) => self.window(e, call),
             (name, _) if SERIES_FUNCTIONS.contains(&name) => self.series(e, call),
-            (name, _) if WINDOWS.contains(&name) => {
-                let message =
-                    format!("{name}() is not supported yet; there are last(), highest() and lowest()");
-                self.refuse_at(at, message)
-            }
             ("has", [of]) => self.has(e, of),
             ("size", [of]) => self.size(of),
             ("matches", [of, pattern]) => self.matches(of, pattern),
@@ -71,7 +69,11 @@ impl<'c> Checker<'c, '_> {
             ("has" | "size" | "string" | "int" | "uint" | "double", _) => {
                 self.refuse_at(at, format!("{name}() takes one value"))
             }
-            ("duration" | "timestamp", _) => self.refuse_at(at, format!("{name}() is not supported yet")),
+            ("duration", _) => {
+                let message = "duration() is only for windows; write avg(\"metric\", duration(\"5m\"))";
+                self.refuse_at(at, message)
+            }
+            ("timestamp", _) => self.refuse_at(at, "timestamp() is not supported yet"),
             ("bool" | "bytes" | "dyn" | "type", _) => {
                 self.refuse_at(at, format!("{name}() is not supported in conditions"))
             }
@@ -98,6 +100,25 @@ impl<'c> Checker<'c, '_> {
             _ => Stat::Last,
         };
         Some(Typed { expr: Expr::Double(DoubleExpr::Series(stat, ix)), ty: Ty::Double, weight: Weight::ONE })
+    }
+
+    fn window(&mut self, e: &'c IdedExpr, call: &'c CallExpr) -> Option<Typed> {
+        let window = match window_of(call) {
+            Ok(window) => window,
+            Err((Some(part), message)) => return self.refuse_at(self.parsed.start(part), message),
+            Err((None, message)) => return self.refuse_at(self.parsed.start(e), message),
+        };
+        let known = self.budget.windows.iter().find(|known| ***known == window).cloned();
+        let window = known.unwrap_or_else(|| {
+            let window = Arc::new(window);
+            self.budget.windows.push(Arc::clone(&window));
+            window
+        });
+        let weight = Weight { nodes: 1, visits: WINDOW_VISITS };
+        if window.function == Function::Absent {
+            return Some(bool_node(BoolExpr::AbsentOver(window), weight));
+        }
+        Some(Typed { expr: Expr::Double(DoubleExpr::Window(window)), ty: Ty::Double, weight })
     }
 
     fn has(&mut self, e: &'c IdedExpr, of: &'c IdedExpr) -> Option<Typed> {

@@ -13,7 +13,9 @@ use super::parse::Parsed;
 use super::reads::Read;
 use super::tree::{BoolExpr, DoubleExpr, Expr, IntExpr, TextExpr, UintExpr};
 use super::types::Ty;
+use super::windows::Window;
 use cel::common::ast::{Expr as Ast, IdedExpr, LiteralValue};
+use std::sync::Arc;
 
 /// What a whole program may use, over all members of a condition.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(super) struct Budget {
     pub(super) texts: usize,
     /// Compiled patterns.
     pub(super) patterns: usize,
+    /// Its windows, each once.
+    pub(super) windows: Vec<Arc<Window>>,
     /// Estimated node visits.
     pub(super) cost: u32,
 }

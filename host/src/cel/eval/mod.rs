@@ -9,6 +9,7 @@ mod values;
 use super::error::{ErrorKind, EvalError};
 use super::scope::{Labels, MetricView, ReadIx, Scope};
 use super::tree::{BoolExpr, Choice, Cmp, Expr, IntExpr, Load, Owner, Part, Stat, TextExpr};
+use super::windows::Window;
 pub(super) use numbers::int_as_double;
 use regex::Regex;
 use std::cell::{Cell, OnceCell};
@@ -66,6 +67,7 @@ impl<'a, S: Scope> Run<'a, S> {
             BoolExpr::InMap(sides) => self.in_map(&sides.0, &sides.1),
             BoolExpr::Has(sides) => self.has(&sides.0, &sides.1),
             BoolExpr::Absent(read) => Ok(self.scope.last(*read).is_none()),
+            BoolExpr::AbsentOver(window) => Ok(self.window(window)? != 0.0),
             BoolExpr::Quantifier(quantifier) => self.quantifier(quantifier),
             BoolExpr::If(choice) => self.bool(self.choose(choice)?),
             BoolExpr::Load(load) => self.load_bool(load),
@@ -131,6 +133,11 @@ impl<'a, S: Scope> Run<'a, S> {
             Stat::Lowest => self.scope.lowest(read),
         };
         value.ok_or(EvalError::NoData)
+    }
+
+    #[inline(never)]
+    fn window(&self, window: &Window) -> Result<f64, EvalError> {
+        self.scope.window(window).ok_or(EvalError::NoData)
     }
 
     fn metric(&self) -> Result<MetricView<'a, S::Labels>, EvalError> {

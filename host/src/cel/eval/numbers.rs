@@ -20,6 +20,7 @@ impl<'a, S: Scope> Run<'a, S> {
             DoubleExpr::Const(value) => Ok(*value),
             DoubleExpr::MetricValue => Ok(self.metric()?.value),
             DoubleExpr::Series(stat, read) => self.series(*stat, *read),
+            DoubleExpr::Window(window) => self.window(window),
             DoubleExpr::Neg(inner) => self.negative(inner),
             DoubleExpr::Math(math, sides) => self.double_math(*math, &sides.0, &sides.1),
             DoubleExpr::From(inner) => self.to_double(inner),

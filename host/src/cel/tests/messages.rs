@@ -99,10 +99,6 @@ const TABLE: &[(&str, &str)] = &[
         "last('a', {'t': target.name}) > 1.0",
         "1:12: tags must be literal texts; write last(\"metric\") or last(\"metric\", {\"tag\": \"value\"})",
     ),
-    (
-        "avg('a', duration('5m')) > 1.0",
-        "1:1: avg() is not supported yet; there are last(), highest() and lowest()",
-    ),
     ("target.name.matches(target.kind)", "1:21: the pattern of matches() must be a literal text"),
     ("target.name.matches('(')", "1:21: the pattern is not valid: unclosed group"),
     (

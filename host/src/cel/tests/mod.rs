@@ -11,6 +11,7 @@ mod oracle;
 mod random;
 mod speed;
 mod typed;
+mod windows;
 mod world;
 
 /// Whether the long form was asked for.

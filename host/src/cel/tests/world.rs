@@ -1,6 +1,6 @@
 //! An event, a target and some series, as the engine would show them.
 
-use crate::cel::{MetricView, Program, Read, ReadIx, Scope, TargetView};
+use crate::cel::{Function, MetricView, Program, Read, ReadIx, Scope, TargetView, Window};
 
 pub(super) type Pairs = Vec<(String, String)>;
 
@@ -50,6 +50,11 @@ impl Scope for View<'_> {
     }
     fn lowest(&self, read: ReadIx) -> Option<f64> {
         self.series[read.index()].map(|values| values[2])
+    }
+    /// The window of a series holds its last value: what windows compute is the engine's.
+    fn window(&self, window: &Window) -> Option<f64> {
+        let last = self.world.series(&window.read).map(|values| values[0]);
+        if window.function == Function::Absent { Some(f64::from(u8::from(last.is_none()))) } else { last }
     }
 }
 

@@ -1,34 +1,45 @@
 //! Bringing a partition's engine up to what the store has: at start, and after other nodes wrote to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Writer;
+use crate::domain::Timestamp;
 use crate::domain::event::{Identity, partition_of};
 use crate::engine::{Findings, Known, Observed};
 use crate::store::{Error, PartitionSeq, SeriesRow, TailSample, Writing};
+
+/// How far before its own time a sample may have been recorded.
+const AHEAD: Duration = Duration::from_mins(1);
 
 impl Writer {
     /// Applies, without deciding, what was recorded after this engine's last sequence number. A partition
     /// that is not loaded begins with the look-back's samples and the incidents that stand.
     pub(super) async fn catch_up(&mut self, tx: &mut Writing, seqs: &[PartitionSeq]) -> Result<(), Error> {
-        let (mut fresh, mut behind) = (Vec::new(), Vec::new());
+        let (mut fresh, mut behind, mut lacking) = (Vec::new(), Vec::new(), Vec::new());
         for at in seqs {
-            match self.partitions[usize::from(at.id)].seq {
+            let partition = &self.partitions[usize::from(at.id)];
+            if partition.incomplete || partition.seq.is_none() {
+                lacking.push(at.id);
+            }
+            match partition.seq {
                 Some(seq) if seq == at.seq => {}
                 Some(seq) => behind.push(PartitionSeq { id: at.id, seq }),
                 None => fresh.push(at.id),
             }
         }
-        if fresh.is_empty() && behind.is_empty() {
+        if fresh.is_empty() && behind.is_empty() && lacking.is_empty() {
             return Ok(());
         }
         let since = self.now().before(self.parts.limits.lookback);
+        self.look_back(tx, &lacking, since).await?;
         let tails = tx.tails((&fresh, since), &behind).await?;
         for tail in tails.chunk_by(|a, b| a.0 == b.0) {
             self.replay(tx, tail).await?;
         }
         for at in seqs {
-            self.partitions[usize::from(at.id)].seq = Some(at.seq);
+            let partition = &mut self.partitions[usize::from(at.id)];
+            (partition.seq, partition.incomplete) = (Some(at.seq), false);
         }
         if !fresh.is_empty() {
             for row in tx.standing().await? {
@@ -41,9 +52,37 @@ impl Writer {
         Ok(())
     }
 
-    /// Shows an engine the stored samples of one partition.
-    async fn replay(&mut self, tx: &mut Writing, tail: &[(u16, TailSample)]) -> Result<(), Error> {
-        let Some(id) = tail.first().map(|(id, _)| *id) else { return Ok(()) };
+    /// Fills the histories of `lacking` partitions from the store, without judging: as far back as the longest
+    /// window reaches at the beginning of the look-back, where judging begins. What the replay shows, in partitions
+    /// that are not loaded what was recorded `since` then, is left to it: a history takes each sample once.
+    async fn look_back(&mut self, tx: &mut Writing, lacking: &[u16], since: Timestamp) -> Result<(), Error> {
+        let Some((metrics, longest)) = self.policies.windows().filter(|_| !lacking.is_empty()) else {
+            return Ok(());
+        };
+        // A sample may have been recorded a little before its own time.
+        let mut history = tx.history(lacking, since.before(longest).before(AHEAD), &metrics).await?;
+        history.retain(|(id, sample)| match self.partitions[usize::from(*id)].seq {
+            Some(reached) => sample.seq <= reached,
+            None => sample.at < since,
+        });
+        for id in lacking {
+            self.partitions[usize::from(*id)].forget_histories();
+        }
+        for of_one in history.chunk_by(|a, b| a.0 == b.0) {
+            let at = usize::from(self.know(tx, of_one).await?);
+            let (policies, partition) = (Arc::clone(&self.policies), &mut self.partitions[at]);
+            for (_, sample) in of_one {
+                if let Some(key) = partition.find_id(sample.series_id) {
+                    partition.remember(&policies, key, observed(sample), sample.at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the series of one partition's stored samples known. Answers which partition.
+    async fn know(&mut self, tx: &mut Writing, tail: &[(u16, TailSample)]) -> Result<u16, Error> {
+        let id = tail.first().map_or(0, |(id, _)| *id);
         let at = usize::from(id);
         let mut unknown: Vec<i64> = tail
             .iter()
@@ -61,18 +100,18 @@ impl Writer {
                 }
             }
         }
+        Ok(id)
+    }
+
+    /// Shows an engine the stored samples of one partition.
+    async fn replay(&mut self, tx: &mut Writing, tail: &[(u16, TailSample)]) -> Result<(), Error> {
+        let at = usize::from(self.know(tx, tail).await?);
         let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
         let partition = &mut self.partitions[at];
         let mut ignored = Findings::default();
         for (_, sample) in tail {
             let Some(key) = partition.find_id(sample.series_id) else { continue };
-            let observed = Observed {
-                id: sample.id,
-                at: sample.observed_at,
-                value: sample.value,
-                timed: sample.flags & 1 == 1,
-            };
-            partition.observe(&policies, key, observed, (sample.at, limits), &mut ignored);
+            partition.observe(&policies, key, observed(sample), (sample.at, limits), &mut ignored);
             ignored.list.clear();
         }
         Ok(())
@@ -103,4 +142,9 @@ impl Writer {
         });
         Ok(())
     }
+}
+
+/// A stored sample as the engine takes it.
+fn observed(sample: &TailSample) -> Observed {
+    Observed { id: sample.id, at: sample.observed_at, value: sample.value, timed: sample.flags & 1 == 1 }
 }
