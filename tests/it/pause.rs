@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::stage::{Backend, Setting, config, open_policy};
-use crate::support::{Behaviour, CountingTarget, Request, Vigil, wait_until};
+use crate::support::{Answer, Behaviour, CountingTarget, Request, Vigil, wait_until};
 
 const LONG: Duration = Duration::from_secs(20);
 /// Longer than any worker, sweep or tick of these servers takes to notice that something may run.
@@ -36,10 +36,15 @@ fn everything_stops(setting: Setting, nodes: usize) {
     let config = config(&target.url());
     let mut servers: Vec<Vigil> = (0..nodes).map(|_| Vigil::start(backend.options(&config))).collect();
     servers[0].post_json("/api/v1/policies", &open_policy("p", "web-*", "custom"));
+    // One has failed, and nobody opens it again meanwhile.
+    target.behave(Behaviour { answer: Answer::Text(400, "{}".into()), ..Behaviour::default() });
+    let failed = made(&servers[0], "db-0");
+    wait_until(LONG, "the failure", || state(&servers[0], &failed) == "dead");
+    let before = target.count();
     // One runs, and one waits behind it, when everything is stopped.
     target.behave(Behaviour { delay: Duration::from_secs(2), ..Behaviour::default() });
     let running = made(&servers[0], "db-1");
-    wait_until(LONG, "the call", || target.count() == 1);
+    wait_until(LONG, "the call", || target.count() == before + 1);
     let waiting = made(&servers[0], "db-1");
     let body = json!({"reason": "release night", "unknown": 1});
     let paused = servers[0].post("/api/v1/pause", &body).expect(200).json();
@@ -56,6 +61,8 @@ fn everything_stops(setting: Setting, nodes: usize) {
         assert_eq!(by_hand["suppressed"], json!({"reason": "paused", "until": null}), "{by_hand}");
         let queue = format!("/api/v1/actions/{}/queue", by_hand["action_id"]);
         server.send(&Request::new("POST", &queue)).expect(409);
+        let status = format!("/api/v1/actions/{}/status", failed["action_id"]);
+        server.send(&Request::new("PUT", &status).json(&json!({"status": "pending"}))).expect(409);
         assert!(server.get("/metrics").text().contains("vigil_paused"), "node {at}");
     }
     // What ran ends, and its end is recorded; what waited does not start.
@@ -74,13 +81,13 @@ fn everything_stops(setting: Setting, nodes: usize) {
     let words: Vec<&Value> = again["violations"].as_array().unwrap().iter().map(|v| &v["decision"]).collect();
     assert_eq!(words, ["paused", "paused"], "{again}");
     thread::sleep(WATCH);
-    assert_eq!(target.count(), 1, "nothing was called while all was paused");
+    assert_eq!(target.count(), before + 1, "nothing was called while all was paused");
     let last = servers.last().unwrap();
     let done = end(last);
     assert_eq!(done["paused"], false, "{done}");
     wait_until(LONG, "what waited", || state(last, &waiting) == "succeeded");
     assert_eq!(hot(&servers[0], "web-9")["violations"][0]["decision"], "act");
-    wait_until(LONG, "calls again", || target.count() >= 3);
+    wait_until(LONG, "calls again", || target.count() >= before + 3);
     target.assert_never_two_at_once();
     let verbs = servers[0].get_json("/api/v1/audit?object=automation").to_string();
     assert!(verbs.contains("automation.paused") && verbs.contains("automation.resumed"), "{verbs}");
@@ -145,6 +152,8 @@ fn the_command_line_stops_what_runs_too() {
     let standing = vigil.get_json("/api/v1/pause");
     assert_eq!((&standing["paused"], &standing["reason"]), (&json!(true), &json!("a storm")), "{standing}");
     assert!(standing["until"].is_string(), "{standing}");
-    assert_eq!(run(&["resume"]).0, Some(0));
+    let (code, said) = run(&["resume", "-o", "json"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["paused"]), (Some(0), &json!(false)), "{said}");
     assert_eq!(vigil.get_json("/api/v1/pause")["paused"], false);
 }

@@ -8,6 +8,7 @@ use super::sql::statements;
 use super::{Error, Moved, Result, Store, Tx, ids, ledger, on, pause, rows, slot};
 use crate::domain::action::Step;
 use crate::domain::audit::Entry;
+use crate::domain::decide::Reason;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
@@ -47,23 +48,14 @@ impl std::fmt::Debug for Keyed<'_> {
 }
 
 /// A new action.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Created {
     /// Its id.
     pub id: i64,
     /// Where it stands.
     pub phase: Phase,
     /// It was to be queued and is held, for this reason.
-    pub held: Option<Held>,
-}
-
-/// Why an action made by hand is not queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// People have stopped all automation, until then if they said so.
-    Paused(Option<Timestamp>),
-    /// Everybody together has used up the actions of the window, until then.
-    Spent(Option<Timestamp>),
+    pub held: Option<Reason>,
 }
 
 /// What became of a request for a new action.
@@ -85,7 +77,7 @@ pub enum Cancelled {
     /// Not from where it stands.
     Refused(Phase),
     /// Not now, for this reason.
-    Held(Held),
+    Held(Reason),
     /// Done: where it stood, where it stands, and what became ready behind it.
     Done {
         /// Where it stood.
@@ -178,12 +170,12 @@ impl Store {
     }
 
     /// Why an action made by hand may not be queued now, if there is a reason.
-    async fn held(&self, tx: &mut Tx, now: Timestamp) -> Result<Option<Held>> {
+    pub(super) async fn held(&self, tx: &mut Tx, now: Timestamp) -> Result<Option<Reason>> {
         let spent = ledger::spent(tx, self.everywhere, now).await?;
         if let Some(pause) = pause::stands(tx, now).await? {
-            return Ok(Some(Held::Paused(pause.until)));
+            return Ok(Some(Reason::Paused { until: pause.until }));
         }
-        Ok((spent.used >= spent.limit).then_some(Held::Spent(spent.until)))
+        Ok((spent.used >= spent.limit).then_some(Reason::GlobalBudget { until: spent.until }))
     }
 
     async fn change(&self, id: i64, change: Change<'_>, now: Timestamp) -> Result<Cancelled> {
@@ -234,7 +226,7 @@ impl Store {
 }
 
 /// Notes that somebody has spent of what everybody shares; no policy did. Once per action.
-async fn reserve(tx: &mut Tx, id: i64, target: &str, now: Timestamp) -> Result<()> {
+pub(super) async fn reserve(tx: &mut Tx, id: i64, target: &str, now: Timestamp) -> Result<()> {
     let sql = tx.text(&RESERVE);
     on!(tx, c => sqlx::query(sql).bind(id).bind(target).bind(now.micros()).execute(c).await?.rows_affected());
     Ok(())

@@ -130,10 +130,17 @@ impl Writing {
     }
 }
 
+/// Keeps everybody else from spending, pausing and resuming until this transaction ends.
+pub(super) async fn lock_all(tx: &mut Tx) -> Result<()> {
+    let sql = tx.text(&LOCK_ALL);
+    on!(tx, c => sqlx::query(sql).fetch_optional(c).await?.is_some());
+    Ok(())
+}
+
 /// See [`Writing::spent`].
 pub(super) async fn spent(tx: &mut Tx, everywhere: Everywhere, now: Timestamp) -> Result<Spent> {
-    let (lock, sql) = (tx.text(&LOCK_ALL), tx.text(&SPENT));
-    on!(tx, c => sqlx::query(lock).fetch_optional(c).await?.is_some());
+    lock_all(tx).await?;
+    let sql = tx.text(&SPENT);
     let since = now.before(everywhere.window).micros();
     let (used, first): (i64, Option<i64>) = on!(tx, c => sqlx::query_as(sql).bind(since).fetch_one(c).await?);
     Ok(Spent {

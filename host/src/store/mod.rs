@@ -47,7 +47,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
 
 use crate::domain::guardrails::Everywhere;
-pub use action::{Cancelled, Created, Held, Keyed, Making, NewAction};
+pub use action::{Cancelled, Created, Keyed, Making, NewAction};
 pub use audit::{AuditFilter, AuditRow};
 pub use claim::{Claimed, Dispatch, Lease, Planned, Task};
 pub use drift::{DriftRow, Drifted};

@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use super::ledger::lock_all;
 use super::record::add_audit;
 use super::sql::statements;
 use super::{Result, Store, Tx, on};
@@ -13,7 +14,6 @@ use crate::domain::audit::Entry;
 statements! { pub(super) STATEMENTS:
     STANDS = "SELECT since, until_at, actor, reason FROM pause
         WHERE since IS NOT NULL AND (until_at IS NULL OR until_at > $1)";
-    LOCK = "SELECT one FROM pause WHERE one = 1{lock}";
     SET = "UPDATE pause SET since = $1, until_at = $2, actor = $3, reason = $4 WHERE one = 1";
     END = "UPDATE pause SET since = NULL, until_at = NULL, actor = NULL, reason = NULL WHERE one = 1";
     RUNNING = "SELECT id FROM action WHERE state = 'running' ORDER BY id";
@@ -46,7 +46,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Pause, Vec<i64>)> {
         let mut tx = self.begin().await?;
-        lock(&mut tx).await?;
+        lock_all(&mut tx).await?;
         let before = stands(&mut tx, now).await?;
         let since = before.as_ref().map_or(now, |pause| pause.since);
         let (set, running) = (tx.text(&SET), tx.text(&RUNNING));
@@ -63,7 +63,7 @@ impl Store {
     /// Lets automation go on. Answers the pause that stood.
     pub async fn resume(&self, actor: &str, now: Timestamp) -> Result<Option<Pause>> {
         let mut tx = self.begin().await?;
-        lock(&mut tx).await?;
+        lock_all(&mut tx).await?;
         let Some(before) = stands(&mut tx, now).await? else { return Ok(None) };
         let sql = tx.text(&END);
         on!(&mut tx, c => sqlx::query(sql).execute(c).await?.rows_affected());
@@ -85,12 +85,6 @@ pub(super) async fn stands(tx: &mut Tx, now: Timestamp) -> Result<Option<Pause>>
         actor: actor.unwrap_or_default(),
         reason: reason.unwrap_or_default(),
     }))
-}
-
-async fn lock(tx: &mut Tx) -> Result<()> {
-    let sql = tx.text(&LOCK);
-    on!(tx, c => sqlx::query(sql).fetch_optional(c).await?.is_some());
-    Ok(())
 }
 
 fn entry(actor: &str, verb: &'static str, facts: serde_json::Value) -> Entry {

@@ -2,12 +2,14 @@
 
 use serde_json::json;
 
+use super::action::reserve;
 use super::record::add_audit;
 use super::sql::statements;
 use super::{Moved, Result, Store, Tx, on, rows, slot};
 use crate::domain::Timestamp;
 use crate::domain::action::{Phase, WireStatus};
 use crate::domain::audit::Entry;
+use crate::domain::decide::Reason;
 
 statements! { pub(super) STATEMENTS:
     LOOK = "SELECT target FROM action WHERE id = $1";
@@ -43,6 +45,8 @@ pub enum StatusSet {
     Missing,
     /// Not from this status, or not while somebody has a lease on it, in words.
     Refused(String),
+    /// Not now, for this reason.
+    Held(Reason),
     /// It has that status now.
     Done {
         /// The status before.
@@ -80,6 +84,9 @@ impl Store {
     /// Gives an action a status, if the states allow it. An action under a lease can only be cancelled.
     pub async fn set_status(&self, id: i64, wanted: Wanted<'_>, now: Timestamp) -> Result<StatusSet> {
         let mut tx = self.begin().await?;
+        // What everybody shares is locked before a slot is.
+        let asks = wanted.status == WireStatus::Pending;
+        let held = if asks { self.held(&mut tx, now).await? } else { None };
         let Some(stands) = stands(&mut tx, id).await? else { return Ok(StatusSet::Missing) };
         let before = stands.phase.wire();
         if before == wanted.status {
@@ -93,6 +100,12 @@ impl Store {
             let owner = stands.owner.as_deref().unwrap_or_default();
             let text = format!("Action {id} is running under the lease of {owner}; it can only be cancelled");
             return Ok(StatusSet::Refused(text));
+        }
+        if asks && stands.queued {
+            if let Some(reason) = held {
+                return Ok(StatusSet::Held(reason));
+            }
+            reserve(&mut tx, id, &stands.target, now).await?;
         }
         let (after, ready) = settle(&mut tx, &stands, &wanted, leased, now).await?;
         let facts = json!({"from": stands.phase.word(), "to": after.word(), "details": wanted.details,

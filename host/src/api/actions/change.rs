@@ -15,8 +15,9 @@ use crate::api::input::{self, Fields};
 use crate::api::params::unknown;
 use crate::api::problem::{self, Problem};
 use crate::domain::action::Step;
+use crate::domain::decide::Reason;
 use crate::domain::{Phase, WireStatus};
-use crate::store::{Cancelled, Held, Moved, StatusSet, Wanted};
+use crate::store::{Cancelled, Moved, StatusSet, Wanted};
 
 fn fields(value: &Value) -> Result<Fields<'_>, Problem> {
     Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))
@@ -36,18 +37,21 @@ fn changed(api: &Api, text: &str, done: Cancelled) -> Result<(Phase, Phase), Pro
             let (status, state) = (phase.wire().word(), phase.word());
             Err(Problem::bad(format!("Action {text} can't be changed: it is {status} ({state})")))
         }
-        Cancelled::Held(Held::Paused(_)) => {
-            Err(Problem::conflict("all automation is paused; DELETE /api/v1/pause lets it go on"))
-        }
-        Cancelled::Held(Held::Spent(until)) => Err(Problem::conflict(format!(
-            "all policies and people together have made as many actions as guardrails.max_actions allows{}",
-            until.map_or_else(String::new, |until| format!(", until {until}"))
-        ))),
+        Cancelled::Held(reason) => Err(Problem::conflict(held(&reason))),
         Cancelled::Done { before, after, ready, moved } => {
             settle(api, &ready, moved.as_ref());
             Ok((before, after))
         }
     }
+}
+
+/// Why an action may not be queued, in words.
+fn held(reason: &Reason) -> String {
+    let until = reason.until().map_or_else(String::new, |until| format!(", until {until}"));
+    if matches!(reason, Reason::Paused { .. }) {
+        return format!("all automation is paused{until}; DELETE /api/v1/pause lets it go on");
+    }
+    format!("policies and people together have made as many actions as guardrails.max_actions allows{until}")
 }
 
 /// Why an action is cancelled.
@@ -179,6 +183,7 @@ pub(super) async fn set_status(
     match api.store.set_status(id, wanted, api.clock.now()).await? {
         StatusSet::Missing => Err(absent("action", &text)),
         StatusSet::Refused(why) => Err(Problem::conflict(why)),
+        StatusSet::Held(reason) => Err(Problem::conflict(held(&reason))),
         StatusSet::Done { before, after, ready, moved } => {
             settle(&api, &ready, moved.as_ref());
             if after == Phase::Cancelled {

@@ -13,10 +13,11 @@ use crate::api::input::{self, Fields};
 use crate::api::params::{key, unknown};
 use crate::api::problem::{self, Problem};
 use crate::api::{Api, policies};
+use crate::domain::decide::Reason;
 use crate::domain::event::normal_name;
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, Timestamp, WireStatus};
-use crate::store::{Created, Held, Keyed, Making, NewAction};
+use crate::store::{Created, Keyed, Making, NewAction};
 
 /// Members that are read.
 const MEMBERS: [&str; 9] = [
@@ -105,11 +106,8 @@ pub(super) struct Suppressed {
 }
 
 impl Suppressed {
-    fn by(held: Held) -> Self {
-        match held {
-            Held::Paused(until) => Self { reason: "paused", until },
-            Held::Spent(until) => Self { reason: "global_budget", until },
-        }
+    fn by(reason: &Reason) -> Self {
+        Self { reason: reason.word(), until: reason.until() }
     }
 }
 
@@ -148,7 +146,7 @@ pub(super) async fn create(
             state: created.phase,
             queued,
             created_at: now,
-            suppressed: created.held.map(Suppressed::by),
+            suppressed: created.held.as_ref().map(Suppressed::by),
             warnings: warnings.clone(),
         };
         serde_json::to_string(&answer).unwrap_or_default()
