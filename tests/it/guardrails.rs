@@ -152,8 +152,6 @@ fn a_fleet_is_not_wiped(setting: Setting, nodes: usize, at_once: bool) {
     servers[0].post_json("/api/v1/policies", &plain("p", "web-*", json!({"mass_failure": {"quiet": "3s"}})));
     servers[0].post_json("/api/v1/policies", &plain("q", "web-*", json!({"mass_failure": {"quiet": "3s"}})));
     assert!(all(&servers[0], "web-", 0..100, 10.0).is_empty());
-    // The number of targets is asked for every ten seconds.
-    thread::sleep(Duration::from_millis(if nodes > 1 { 100 } else { 0 }));
     let words: Vec<String> = if at_once {
         // An answer names a hundred violations.
         [0..40, 40..80].into_iter().flat_map(|part| all(&servers[0], "web-", part, 95.0)).collect()

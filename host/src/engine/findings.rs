@@ -35,8 +35,6 @@ pub struct Finding {
 pub struct Findings {
     /// What has to be decided about, in order.
     pub list: Vec<Finding>,
-    /// Real targets that were not said to be alive for an hour.
-    pub seen: Vec<Arc<str>>,
     /// Evaluations by policy position and result: met, clear, no data, failed.
     tally: Vec<[u32; 4]>,
     /// The policies that were evaluated: of ten thousand a batch concerns few.
@@ -68,7 +66,6 @@ impl Findings {
     /// data, failed.
     pub fn clear(&mut self, mut each: impl FnMut(u32, [u32; 4])) {
         self.list.clear();
-        self.seen.clear();
         for policy in self.evaluated.drain(..) {
             each(policy, std::mem::take(&mut self.tally[policy as usize]));
         }

@@ -205,10 +205,6 @@ impl Partition {
     ) -> i64 {
         let target = &mut self.targets[key.target as usize];
         let named = target.named.then(|| target.name.clone());
-        if target.noted_at < now.before(NOTED) && target.named && !target.simulated {
-            target.noted_at = now;
-            findings.seen.push(target.name.clone());
-        }
         let series = &mut target.series[key.series as usize];
         series.resolve(policies, named.as_deref());
         series.take(sample, now);
@@ -229,6 +225,16 @@ impl Partition {
         }
         target.series[key.series as usize].policies = concerned;
         code
+    }
+
+    /// The name of that series' target, if it is a real one and it is an hour or more since this was asked.
+    pub fn alive(&mut self, key: SeriesKey, now: Timestamp) -> Option<Arc<str>> {
+        let target = &mut self.targets[key.target as usize];
+        if !target.named || target.simulated || target.noted_at >= now.before(NOTED) {
+            return None;
+        }
+        target.noted_at = now;
+        Some(target.name.clone())
     }
 
     #[cfg(test)]

@@ -92,8 +92,7 @@ impl Writer {
             Plan { batch: self.parts.clock.id(), now, policy_rev: self.policies.rev, ..Plan::default() };
         self.know_series(tx, items, &outcomes, &mut plan).await?;
         let findings = self.observe(items, &mut outcomes, first, &mut plan);
-        plan.seen.clone_from(&findings.seen);
-        self.fleet.add(&findings.seen);
+        self.fleet.add(&plan.seen);
         number_partitions(seqs, items, &mut plan);
         self.decide(tx, items, &findings, (&mut plan, &mut outcomes)).await?;
         self.name_plugins(&mut plan);
@@ -187,6 +186,7 @@ impl Writer {
             outcome.ids[item.place] = item.id;
             let sample =
                 Observed { id: item.id, at: event.observed_at, value: event.value, timed: event.timed };
+            plan.seen.extend(partition.alive(key, plan.now));
             let begin = findings.list.len();
             let code = partition.observe(&policies, key, sample, (plan.now, limits), &mut findings);
             item.findings = begin..findings.list.len();

@@ -15,12 +15,14 @@ use crate::store::{Error, Writing};
 /// A target that has sent nothing for so long is none any more; it is noted once an hour that it does.
 const ALIVE: Duration = Duration::from_hours(25);
 /// How old what is known of the targets may be: other nodes note theirs, too.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// The names of all real targets, and how many of them each policy has.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     names: HashSet<Arc<str>>,
+    /// Seen here since the names were read: the batch at hand is not in the database yet.
+    added: Vec<Arc<str>>,
     read_at: Option<Timestamp>,
     counts: HashMap<(i64, i64), u32>,
 }
@@ -30,6 +32,7 @@ impl Targets {
     pub(super) fn add(&mut self, seen: &[Arc<str>]) {
         for name in seen {
             if self.names.insert(Arc::clone(name)) {
+                self.added.push(Arc::clone(name));
                 self.counts.clear();
             }
         }
@@ -40,12 +43,8 @@ impl Targets {
         if self.read_at.is_some_and(|at| at <= now && now < at.after(FRESH)) {
             return Ok(());
         }
-        // What this very batch has seen is not in the database yet.
-        let mine = std::mem::take(&mut self.names);
         self.names = tx.fleet(now.before(ALIVE)).await?.into_iter().map(Arc::from).collect();
-        if self.read_at.is_none() {
-            self.names.extend(mine);
-        }
+        self.names.extend(self.added.drain(..));
         self.counts.clear();
         self.read_at = Some(now);
         Ok(())
@@ -83,14 +82,13 @@ impl Writer {
         spending.sort_unstable();
         spending.dedup();
         tx.lock_ledgers(&spending).await?;
-        // Who only observes spends nothing, and is not asked what there is to spend.
+        // Who only observes spends nothing: it is not asked what there is to spend, nor whether that is allowed.
         spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode == Mode::Auto));
-        let everybody = if spending.is_empty() {
-            Spent::default()
-        } else {
-            tx.spent(self.parts.store.everywhere(), now).await?
-        };
-        let paused = tx.paused(now).await?;
+        let (mut everybody, mut paused) = (Spent::default(), None);
+        if !spending.is_empty() {
+            everybody = tx.spent(self.parts.store.everywhere(), now).await?;
+            paused = tx.paused(now).await?;
+        }
         let mut shared = HashMap::new();
         for id in spending {
             if let Some(compiled) = policies.by_id(id) {
