@@ -90,7 +90,8 @@ impl Writer {
             self.partitions[usize::from(*id)].tick(&policies, (now, limits), &mut findings);
         }
         let mut ledgers = self.ledgers(tx, &findings, now).await?;
-        let (over, unheard) = (self.over(&standing, &findings), self.unheard(&standing, &findings));
+        let judged = self.judged(&findings);
+        let (over, unheard) = (self.over(&standing, &judged), self.unheard(&standing, &judged));
         for row in over.iter().chain(&unheard) {
             let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
@@ -139,8 +140,8 @@ impl Writer {
     }
 
     /// Incidents that end without a sample: no data for an hour, or nobody left who could judge them.
-    fn over<'a>(&self, standing: &'a [StandingRow], findings: &Findings) -> Vec<&'a StandingRow> {
-        let (cut, judged) = (self.now().before(EXPIRY).micros(), self.judged(findings));
+    fn over<'a>(&self, standing: &'a [StandingRow], judged: &HashSet<Pair>) -> Vec<&'a StandingRow> {
+        let cut = self.now().before(EXPIRY).micros();
         standing
             .iter()
             .filter(|row| {
@@ -159,8 +160,8 @@ impl Writer {
 
     /// Open incidents whose last action has ended and settled so long ago that something should have been observed, and
     /// nothing was: whether it helped is a human's to find out.
-    fn unheard<'a>(&self, standing: &'a [StandingRow], findings: &Findings) -> Vec<&'a StandingRow> {
-        let (now, judged) = (self.now(), self.judged(findings));
+    fn unheard<'a>(&self, standing: &'a [StandingRow], judged: &HashSet<Pair>) -> Vec<&'a StandingRow> {
+        let now = self.now();
         let patience = |row: &StandingRow| {
             let step = usize::try_from(row.step).unwrap_or(0);
             let policy = &self.policies.by_id(row.policy_id)?.policy;
