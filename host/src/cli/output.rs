@@ -3,6 +3,17 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
+use clap::ValueEnum;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
 /// Writes data to stdout. A reader that has gone, as `head` does, is no error.
 pub fn data(text: &str) {
     let mut stdout = io::stdout().lock();

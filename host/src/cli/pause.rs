@@ -7,6 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::Server;
+use super::output::Form;
 use super::{Error, output};
 
 /// How to stop everything, and on which server.
@@ -24,17 +25,28 @@ pub struct Options {
     /// Cancel what is running, too; else it finishes
     #[arg(long)]
     now: bool,
+    /// The server, and how to print.
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Which server, and how its answer is printed.
+#[derive(Args, Debug)]
+struct Asked {
     /// The server.
     #[command(flatten)]
     server: Server,
+    /// How to print what came of it
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
+    output: Form,
 }
 
 /// On which server to go on.
 #[derive(Args, Debug)]
 pub struct Resume {
-    /// The server.
+    /// The server, and how to print.
     #[command(flatten)]
-    server: Server,
+    asked: Asked,
 }
 
 /// Stops everything.
@@ -43,18 +55,22 @@ pub fn run(options: &Options) -> Result<(), Error> {
     if let Some(span) = options.duration {
         body["duration"] = json!(span.as_secs().max(1));
     }
-    ask(&options.server, Method::POST, Some(&body))
+    ask(&options.asked, Method::POST, Some(&body))
 }
 
 /// Lets it go on.
 pub fn resume(options: &Resume) -> Result<(), Error> {
-    ask(&options.server, Method::DELETE, None)
+    ask(&options.asked, Method::DELETE, None)
 }
 
-fn ask(server: &Server, method: Method, body: Option<&Value>) -> Result<(), Error> {
-    let client = server.client()?;
+fn ask(asked: &Asked, method: Method, body: Option<&Value>) -> Result<(), Error> {
+    let client = asked.server.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(client.ask(method, "/api/v1/pause", body))?;
+    if asked.output == Form::Json {
+        output::line(&done);
+        return Ok(());
+    }
     output::line(done["message"].as_str().unwrap_or_default());
     if let Some(until) = done["until"].as_str() {
         output::note(format_args!("It goes on by itself at {until}."));

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::Server;
+use super::output::Form;
 use super::{Error, output};
 use crate::clock::Clock;
 use crate::domain::access::Role;
@@ -24,15 +25,6 @@ pub struct Options {
     /// How to print what there is
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table, global = true)]
     output: Form,
-}
-
-/// How data is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
-    /// For people
-    Table,
-    /// For programs
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
