@@ -194,39 +194,35 @@ fn guardrails(fields: &mut Fields<'_>, params: &Map<String, Value>) -> Guardrail
             wrong("not_supported_yet", format!("`{name}` is not supported yet"));
         } else if !RAILS.contains(&name.as_str()) {
             wrong("extra_forbidden", format!("unknown guardrail `{name}`; known are {}", RAILS.join(", ")));
-        } else if name == "max_actions" {
-            match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
-                Some(count) => rails.max_actions = count,
-                None => wrong("int_parsing", "max_actions is a whole number, 0 for none".to_owned()),
-            }
-        } else if name == "blast_radius" {
-            match fleet::blast_radius(value) {
-                Ok(read) => rails.blast_radius = read,
-                Err(why) => wrong("value_error", why),
-            }
-        } else if name == "mass_failure" {
-            match fleet::mass_failure(value) {
-                Ok(read) => rails.mass_failure = read,
-                Err(why) => wrong("value_error", why),
-            }
-        } else if name == "breaker" {
-            match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
-                Some(count) if (1..=BREAKER).contains(&count) => rails.breaker = count,
-                _ => wrong("int_parsing", format!("breaker is a whole number from 1 to {BREAKER}")),
-            }
-        } else if name == "tries" {
-            match value.as_u64().and_then(|count| u32::try_from(count).ok()) {
-                Some(count) if (1..=TRIES).contains(&count) => rails.tries = Some(count),
-                _ => wrong("int_parsing", format!("tries is a whole number from 1 to {TRIES}")),
-            }
-        } else {
-            match duration(value) {
-                Some(time) => *rail(&mut rails, name) = time,
-                None => wrong("value_error", format!("{name} is a duration like \"10m\", at most 30 days")),
-            }
+        } else if let Err((kind, msg)) = set(&mut rails, name, value) {
+            wrong(kind, msg);
         }
     }
     rails
+}
+
+/// Sets a guardrail that is known by that name; else how it is wrong.
+fn set(rails: &mut Guardrails, name: &str, value: &Value) -> Result<(), (&'static str, String)> {
+    let whole = |least: u32, most: u32| {
+        let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+        let range =
+            if most == u32::MAX { "0 for none".to_owned() } else { format!("from {least} to {most}") };
+        let wrong = || ("int_parsing", format!("{name} is a whole number, {range}"));
+        count.filter(|count| (least..=most).contains(count)).ok_or_else(wrong)
+    };
+    let said = |why| ("value_error", why);
+    match name {
+        "max_actions" => rails.max_actions = whole(0, u32::MAX)?,
+        "breaker" => rails.breaker = whole(1, BREAKER)?,
+        "tries" => rails.tries = Some(whole(1, TRIES)?),
+        "blast_radius" => rails.blast_radius = fleet::blast_radius(value).map_err(said)?,
+        "mass_failure" => rails.mass_failure = fleet::mass_failure(value).map_err(said)?,
+        _ => {
+            let wrong = || said(format!("{name} is a duration like \"10m\", at most 30 days"));
+            *rail(rails, name) = duration(value).ok_or_else(wrong)?;
+        }
+    }
+    Ok(())
 }
 
 fn rail<'a>(rails: &'a mut Guardrails, name: &str) -> &'a mut Duration {
