@@ -12,6 +12,7 @@ use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, clears,
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
+use crate::domain::policy::Mode;
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Finding, Truth};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
@@ -219,7 +220,9 @@ impl<'a> Deciding<'a> {
             let here = self.touched.iter().filter(|target| compiled.pattern.matches(target)).count();
             ledger.fleet.touched += u32::try_from(here).unwrap_or(u32::MAX);
         }
-        if storms(&compiled.policy, ledger) && !self.plan.storms.contains(&pair.policy) {
+        // Who only observes has nothing to stop, and its fleet was not counted.
+        let acts = compiled.policy.mode == Mode::Auto;
+        if acts && storms(&compiled.policy, ledger) && !self.plan.storms.contains(&pair.policy) {
             self.plan.storms.push(pair.policy);
         }
     }
