@@ -135,10 +135,10 @@ impl App {
             queue: queue.clone(),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
-            limits: engine::Limits { lookback: config.policies.lookback },
+            limits: engine::Limits { lookback: config.policies.lookback, sparing: false },
             settings: settings.clone(),
             node: node_name(),
-            plugins: plugins.clone(),
+            plugins: Some(plugins.clone()),
             policies: Arc::clone(&policies),
         });
         let remediation = remediation(&config, &installation)?;

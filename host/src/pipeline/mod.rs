@@ -3,6 +3,7 @@
 //! planned, [`sweep`] finds what was lost.
 
 pub mod answer;
+pub mod backtest;
 pub mod decide;
 pub mod execute;
 pub mod history;
@@ -12,6 +13,7 @@ pub mod loops;
 #[cfg(test)]
 mod model;
 mod push;
+pub mod rehearsal;
 pub mod remediate;
 pub mod settings;
 pub mod simulate;

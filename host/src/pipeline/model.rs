@@ -2,7 +2,7 @@
 //! held against what people were promised, counted anew from the history and not by the code under test. Each safety is also
 //! taken away once ([`Fault`]), and must be missed.
 
-mod scene;
+pub(super) mod scene;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

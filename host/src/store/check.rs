@@ -7,8 +7,8 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger, list, migrate, node,
-    numbers, pause, policy, pull, query, read, record, report, retention, samples, setting, slot, status,
-    sweep, token, why,
+    numbers, pause, policy, pull, query, read, record, rehearse, report, retention, samples, setting, slot,
+    status, sweep, token, why,
 };
 
 impl Store {
@@ -37,6 +37,7 @@ impl Store {
             query::STATEMENTS,
             read::STATEMENTS,
             record::STATEMENTS,
+            rehearse::STATEMENTS,
             report::STATEMENTS,
             retention::STATEMENTS,
             samples::STATEMENTS,

@@ -26,6 +26,7 @@ mod pull;
 mod query;
 mod read;
 mod record;
+mod rehearse;
 mod report;
 mod retention;
 mod rows;
@@ -64,6 +65,7 @@ pub use policy::{Change, Edition};
 pub use pull::{Ask, Lent, Offer};
 pub use query::{Found, Wanted as WantedSamples};
 pub use read::{ActionRow, IncidentRow};
+pub use rehearse::{Accepted, EpisodeRow, LogRow, PastEnd, PastPause, PastSpent};
 pub use report::{Report, Reported};
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow, Moved};
@@ -150,6 +152,8 @@ pub enum Durability {
     Sync,
     /// Survives a crash of the process.
     Process,
+    /// Survives nothing: for a database that nobody needs afterwards.
+    Scratch,
 }
 
 #[derive(Clone, Debug)]
@@ -331,10 +335,10 @@ async fn open_sqlite(file: &PathBuf, durability: Durability, connections: u32) -
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(if durability == Durability::Sync {
-            SqliteSynchronous::Full
-        } else {
-            SqliteSynchronous::Normal
+        .synchronous(match durability {
+            Durability::Sync => SqliteSynchronous::Full,
+            Durability::Process => SqliteSynchronous::Normal,
+            Durability::Scratch => SqliteSynchronous::Off,
         })
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)

@@ -9,10 +9,10 @@ use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
 use crate::domain::policy::{Mode, Policy, Source, Spec};
 use crate::engine::Compiled;
 
-pub(super) struct Random(pub(super) u64);
+pub(in crate::pipeline) struct Random(pub(in crate::pipeline) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::pipeline) fn below(&mut self, end: u64) -> u64 {
         // splitmix64, public domain, by Sebastiano Vigna.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -21,7 +21,7 @@ impl Random {
         (z ^ (z >> 31)) % end
     }
 
-    pub(super) fn seconds(&mut self, most: u64) -> Duration {
+    pub(in crate::pipeline) fn seconds(&mut self, most: u64) -> Duration {
         Duration::from_secs(self.below(most + 1))
     }
 }

@@ -24,10 +24,25 @@ pub(super) struct Targets {
     /// Seen here since the names were read: the batch at hand is not in the database yet.
     added: Vec<Arc<str>>,
     read_at: Option<Timestamp>,
+    /// When each was last noted, where no database is asked: in a back-test.
+    noted: Option<HashMap<Arc<str>, Timestamp>>,
     counts: HashMap<(i64, i64), u32>,
 }
 
 impl Targets {
+    /// Those of a back-test, which knows all there are.
+    pub(super) fn of_its_own() -> Self {
+        Self { noted: Some(HashMap::new()), ..Self::default() }
+    }
+
+    /// This one is alive at that time.
+    pub(super) fn note(&mut self, name: Arc<str>, now: Timestamp) {
+        self.add(std::slice::from_ref(&name));
+        if let Some(noted) = &mut self.noted {
+            noted.insert(name, now);
+        }
+    }
+
     /// These are alive, too.
     pub(super) fn add(&mut self, seen: &[Arc<str>]) {
         for name in seen {
@@ -43,7 +58,13 @@ impl Targets {
         if self.read_at.is_some_and(|at| at <= now && now < at.after(FRESH)) {
             return Ok(());
         }
-        self.names = tx.fleet(now.before(ALIVE)).await?.into_iter().map(Arc::from).collect();
+        let since = now.before(ALIVE);
+        self.names = match &self.noted {
+            None => tx.fleet(since).await?.into_iter().map(Arc::from).collect(),
+            Some(noted) => {
+                noted.iter().filter(|(_, at)| **at > since).map(|(name, _)| Arc::clone(name)).collect()
+            }
+        };
         self.names.extend(self.added.drain(..));
         self.counts.clear();
         self.read_at = Some(now);
