@@ -155,6 +155,8 @@ impl App {
             simulator,
             policies,
             settings,
+            lookback: config.policies.lookback,
+            backtests: api::backtest_room(),
             loops: Loops::default(),
             sources: Arc::new(sources),
             about: config.run.about.clone(),

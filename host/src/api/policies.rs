@@ -1,5 +1,6 @@
 //! Policies over HTTP: made, read, changed, switched on and off, removed, read again from their files.
 
+mod backtest;
 mod edit;
 mod effectiveness;
 pub mod files;
@@ -29,6 +30,7 @@ use super::{Api, etag};
 use crate::domain::policy::{Policy, Severity, Source, Spec};
 use crate::store::{Change, Edition};
 
+pub use backtest::room as backtest_room;
 pub(super) use read::duration;
 pub use read::{Draft, Fault, draft};
 pub(super) use shape::PolicyInfo;
@@ -40,6 +42,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(by_severity))
         .routes(routes!(reload::reload))
         .routes(routes!(runner::status))
+        .routes(routes!(backtest::run))
         .routes(routes!(show, edit::update, edit::remove))
         .routes(routes!(effectiveness::show))
         .routes(routes!(edit::enable))

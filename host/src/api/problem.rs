@@ -137,6 +137,18 @@ impl Problem {
         self
     }
 
+    /// The faults of one item of the list in a member of the body.
+    #[must_use]
+    pub fn of_item_in(self, member: &str, at: usize) -> Self {
+        let mut inner = self.of_item(at);
+        for fault in inner.detail.as_array_mut().into_iter().flatten() {
+            if let Some(loc) = fault["loc"].as_array_mut() {
+                loc.insert(1.min(loc.len()), json!(member));
+            }
+        }
+        inner
+    }
+
     /// Come back in so many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {

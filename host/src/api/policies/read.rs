@@ -39,7 +39,7 @@ const NOT_YET: [&str; 2] = ["clear", "verify"];
 const RAILS_NOT_YET: [&str; 7] =
     ["storm", "ramp", "opposites", "verdict", "verify", "max_concurrent", "failure_domain"];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
-const ROUTES: [&str; 2] = ["evaluate", "reload"];
+const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
 const RAILS: [&str; 12] = [
     "for",
     "cooldown",
