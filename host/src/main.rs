@@ -22,6 +22,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Serve(settings) => cli::serve::run(&settings.load()?),
         Command::Migrate(settings) => cli::migrate::run(&settings.load()?),
         Command::Config(command) => cli::config::run(command),
+        Command::Policy(options) => cli::policy::run(&options),
         Command::Token(options) => cli::token::run(&options),
         Command::Pause(options) => cli::pause::run(&options),
         Command::Resume(options) => cli::pause::resume(&options),

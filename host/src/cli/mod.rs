@@ -9,6 +9,7 @@ pub mod demo;
 pub mod migrate;
 pub mod output;
 pub mod pause;
+pub mod policy;
 pub mod serve;
 pub mod token;
 
@@ -39,6 +40,8 @@ pub enum Command {
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Check, format, plan, apply and roll back policies
+    Policy(policy::Options),
     /// Make, list and revoke the tokens of a running server
     Token(token::Options),
     /// Stop all automation, on every server and until `vigil resume`
@@ -120,6 +123,9 @@ pub enum Error {
     /// The settings cannot work: 1.
     #[error(transparent)]
     Settings(#[from] Problems),
+    /// There is something to be changed, which was asked about and is said already: 2, as terraform has it.
+    #[error("there are changes")]
+    Changes,
     /// There is no such thing: 4.
     #[error("{0}")]
     NotFound(String),
@@ -146,6 +152,7 @@ impl Error {
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::Settings(_) => 1,
+            Self::Changes => 2,
             Self::NotFound(_) => 4,
             Self::Denied(_) => 5,
             Self::Conflict(_) => 6,
@@ -168,7 +175,7 @@ pub fn finish(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(error, Error::Interrupted) {
+            if !matches!(error, Error::Interrupted | Error::Changes) {
                 output::note(format_args!("vigil: {error}"));
             }
             ExitCode::from(error.code())

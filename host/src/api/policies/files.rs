@@ -175,16 +175,9 @@ impl Entries {
             self.errors.push(format!("{place}: a policy of that name stands before it"));
             return;
         }
-        if holds_nul(entry) {
-            self.errors.push(format!("{place}: a text holds NUL, which no database can keep"));
-            return;
-        }
-        match draft(entry) {
+        match checked(entry) {
             Ok(draft) => {
                 self.notes.extend(draft.warnings.iter().map(|warning| format!("{place}: {warning}")));
-                if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
-                    self.notes.push(format!("{place}: says nothing of auto_remediate, so it only observes"));
-                }
                 self.drafts.push((file, draft));
             }
             Err(problem) => self.errors.push(format!("{place}: {}", problem.text())),
@@ -240,8 +233,20 @@ fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut S
     }
 }
 
+/// One policy of a file, checked as the server does it when it reads its files.
+pub fn checked(entry: &Value) -> Result<super::Draft, super::Fault> {
+    if holds_nul(entry) {
+        return Err(super::Fault::bad("a text holds NUL, which no database can keep"));
+    }
+    let mut draft = draft(entry)?;
+    if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
+        draft.warnings.push("says nothing of auto_remediate, so it only observes".to_owned());
+    }
+    Ok(draft)
+}
+
 /// The file itself, or the YAML and JSON files of a directory in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     let wrong = |why: std::io::Error| Unreadable { path: path.to_owned(), why: why.to_string() };
     if !std::fs::metadata(path).map_err(wrong)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -259,14 +264,37 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
 }
 
 fn read(path: &Path) -> Result<Vec<Value>, Unreadable> {
+    entries(&text(path)?).map_err(|fault| Unreadable { path: path.to_owned(), why: fault.why })
+}
+
+/// The text of a policy file that is not too large.
+pub fn text(path: &Path) -> Result<String, Unreadable> {
     let wrong = |why: String| Unreadable { path: path.to_owned(), why };
     let size = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?.len();
     if size > LARGEST {
         return Err(wrong(format!("has {size} bytes; a policy file has at most {LARGEST}")));
     }
-    let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
+    std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))
+}
+
+/// Why a text is no policy file.
+#[derive(Debug)]
+pub struct Unparsed {
+    /// In words.
+    pub why: String,
+    /// Line and column, from 1, where the parser knows them.
+    pub at: Option<(usize, usize)>,
+}
+
+/// The policies of a file's text, as they are written.
+pub fn entries(text: &str) -> Result<Vec<Value>, Unparsed> {
+    let wrong = |why: String| Unparsed { why, at: None };
     // YAML contains JSON. Anchors are expanded within the parser's budget.
-    let value: Value = serde_saphyr::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|why| {
+        let place = |at: serde_saphyr::Location| (usize::try_from(at.line()), usize::try_from(at.column()));
+        let at = why.location().map(place).and_then(|(line, column)| Some((line.ok()?, column.ok()?)));
+        Unparsed { why: why.to_string(), at }
+    })?;
     let list = match value {
         Value::Null => json!([]),
         Value::Object(mut members) => members.remove("policies").unwrap_or(json!([])),
