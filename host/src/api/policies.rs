@@ -7,6 +7,7 @@ pub mod files;
 mod fleet;
 mod read;
 mod reload;
+mod revisions;
 mod runner;
 mod shape;
 mod steps;
@@ -45,6 +46,9 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(backtest::run))
         .routes(routes!(show, edit::update, edit::remove))
         .routes(routes!(effectiveness::show))
+        .routes(routes!(revisions::list))
+        .routes(routes!(revisions::show))
+        .routes(routes!(revisions::rollback))
         .routes(routes!(edit::enable))
         .routes(routes!(edit::disable))
 }

@@ -126,6 +126,9 @@ pub enum Error {
     /// There is something to be changed, which was asked about and is said already: 2, as terraform has it.
     #[error("there are changes")]
     Changes,
+    /// It can't be asked for like that: 2, as clap has it.
+    #[error("{0}")]
+    Usage(String),
     /// There is no such thing: 4.
     #[error("{0}")]
     NotFound(String),
@@ -152,7 +155,7 @@ impl Error {
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::Settings(_) => 1,
-            Self::Changes => 2,
+            Self::Changes | Self::Usage(_) => 2,
             Self::NotFound(_) => 4,
             Self::Denied(_) => 5,
             Self::Conflict(_) => 6,

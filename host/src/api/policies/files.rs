@@ -203,34 +203,65 @@ impl Entries {
     }
 }
 
-fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Option<Change> {
+fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Vec<Change> {
     let name = draft.spec.name.clone();
     let (spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
     match known {
         None => {
             synced.added.push(name);
-            Some(Change::Add { spec, enabled: draft.enabled, source, declared })
+            vec![Change::Add { spec, enabled: draft.enabled, source, declared }]
         }
         Some(known) if known.source == Source::Api => {
             let place = file.display();
             synced
                 .errors
                 .push(format!("{place}: {name}: a policy of that name was made over the API and is kept"));
-            None
+            Vec::new()
         }
-        Some(known) => {
-            // What the file says of `enabled` counts where it has changed; else a switch by hand outlives it.
-            let changed = known.declared.is_some_and(|before| before != draft.enabled);
-            let enabled = if changed { draft.enabled } else { known.enabled };
-            if known.spec == draft.spec && enabled == known.enabled && !changed && known.declared.is_some() {
-                return None;
-            }
-            if known.spec != draft.spec || enabled != known.enabled {
-                synced.updated.push(name);
-            }
-            Some(Change::Replace { edition: Edition::of(known), spec, enabled, source, declared })
-        }
+        Some(known) => met(known, draft, file, synced),
     }
+}
+
+/// Brings a policy that came from a file and the file together. Where the file says what it said when it was last read,
+/// what somebody changed since stays: the switch, the mode, and the rest, each by itself. Where the file has changed, the
+/// file counts, and what that replaces is named; the policy's history keeps it.
+fn met(known: &Policy, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Vec<Change> {
+    let before = known.filed.as_deref().unwrap_or(&known.spec);
+    let mut says = |what: String| {
+        synced.notes.push(format!("{}: {}: {what}", file.display(), known.name));
+    };
+    let switched = known.declared.is_some_and(|declared| declared != draft.enabled);
+    let enabled = if switched { draft.enabled } else { known.enabled };
+    let mut spec = draft.spec.clone();
+    let mode = if before.mode == draft.spec.mode { known.mode } else { draft.spec.mode };
+    spec.mode = before.mode;
+    let unchanged = spec.differs(before).is_empty();
+    let by_hand: Vec<String> =
+        known.spec.differs(before).into_iter().filter(|member| member != "mode").collect();
+    spec = if unchanged { known.spec.clone() } else { draft.spec.clone() };
+    spec.mode = mode;
+    if !unchanged && !by_hand.is_empty() {
+        let what = by_hand.join(", ");
+        says(format!("the file has changed and replaces what was changed over the API: {what}"));
+    }
+    let kept = spec.differs(&draft.spec);
+    if !kept.is_empty() {
+        says(format!(
+            "differs from the file, since it was changed over the API, and is kept: {}",
+            kept.join(", ")
+        ));
+    }
+    let mut changes = Vec::new();
+    if spec != known.spec || enabled != known.enabled {
+        synced.updated.push(known.name.clone());
+        let (edition, spec) = (Edition::of(known), Box::new(spec));
+        changes.push(Change::Replace { edition, spec, enabled, source: Source::File, declared: None });
+    }
+    if before.differs(&draft.spec).len() + usize::from(switched || known.declared.is_none()) > 0 {
+        let spec = Box::new(draft.spec.clone());
+        changes.push(Change::Filed { id: known.id, declared: draft.enabled, spec });
+    }
+    changes
 }
 
 /// One policy of a file, checked as the server does it when it reads its files.

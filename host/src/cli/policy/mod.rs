@@ -1,7 +1,14 @@
-//! `vigil policy`: policies as files, checked, formatted, compared with a server and brought there. One file per
-//! sub-command; what a file says is read by the server's own reader.
+//! `vigil policy`: policies as files, checked, compared with a server and brought there; and the server's own, with their
+//! history. One file per sub-command; what a file says is read by the server's own reader.
 
+mod analyze;
+mod apply;
 mod check;
+mod diff;
+mod history;
+mod plan;
+mod remote;
+mod show;
 mod source;
 mod yaml;
 
@@ -23,11 +30,37 @@ enum Command {
     ///
     /// Needs no server. Ends with 0 if all is well, with 1 if something is wrong.
     Check(check::Options),
+    /// Show what would have to change for a server to say what files say
+    ///
+    /// Ends with 0 if there is nothing to do, with 2 if there is, with another number if it can't be told.
+    Plan(plan::Options),
+    /// Bring a server to what files say; asks before it changes anything
+    Apply(apply::Options),
+    /// List a server's policies
+    List(show::List),
+    /// Print one policy of a server
+    Get(show::Get),
+    /// Remove a policy from a server; its history stays
+    Delete(show::Delete),
+    /// Show what a policy has said, by whom and when
+    History(history::Show),
+    /// Make a policy say again what it said
+    Rollback(history::Rollback),
+    /// Show what a policy may do at worst, and what it gets in the way of
+    Analyze(analyze::Options),
 }
 
 /// Does it.
 pub fn run(options: &Options) -> Result<(), Error> {
     match &options.command {
         Command::Check(options) => check::run(options),
+        Command::Plan(options) => plan::run(options),
+        Command::Apply(options) => apply::run(options),
+        Command::List(options) => show::list(options),
+        Command::Get(options) => show::get(options),
+        Command::Delete(options) => show::delete(options),
+        Command::History(options) => history::show(options),
+        Command::Rollback(options) => history::rollback(options),
+        Command::Analyze(options) => analyze::run(options),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::yaml::{self, Document, Kind, Node};
 use crate::api::policies::{Draft, files};
 use crate::api::problem::Placed;
-use crate::cli::Error;
+use crate::cli::{Error, output};
 
 /// Something that is wrong, or that an author should know.
 #[derive(Clone, Debug)]
@@ -81,10 +81,10 @@ pub(super) fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut found: Vec<PathBuf> = Vec::new();
     for path in paths {
         let files = files::files(path)
-            .map_err(|wrong| Error::Failed(format!("{}: {}", wrong.path.display(), wrong.why)))?;
+            .map_err(|wrong| Error::Usage(format!("{}: {}", wrong.path.display(), wrong.why)))?;
         if files.is_empty() {
             let kinds = "no .yaml, .yml or .json file is in it";
-            return Err(Error::Failed(format!("{}: {kinds}", path.display())));
+            return Err(Error::Usage(format!("{}: {kinds}", path.display())));
         }
         for file in files {
             if !found.contains(&file) {
@@ -95,7 +95,30 @@ pub(super) fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
+impl Sound {
+    /// Its file and line.
+    pub(super) fn place(&self) -> String {
+        match self.at {
+            Some((line, _)) => format!("{}:{line}", self.file.display()),
+            None => self.file.display().to_string(),
+        }
+    }
+}
+
 impl Sources {
+    /// Reads them all; where anything is wrong, it is said and that is the end.
+    pub(super) fn sound(paths: &[PathBuf]) -> Result<Self, Error> {
+        let sources = Self::read(paths)?;
+        for fault in &sources.faults {
+            output::note(fault);
+        }
+        match sources.faults.len() {
+            0 => Ok(sources),
+            1 => Err(Error::Failed("1 fault in the files; nothing was changed".to_owned())),
+            many => Err(Error::Failed(format!("{many} faults in the files; nothing was changed"))),
+        }
+    }
+
     /// Reads them all. What is wrong inside a file is a fault; a path that is not there is an error.
     pub(super) fn read(paths: &[PathBuf]) -> Result<Self, Error> {
         let mut sources = Self::default();
