@@ -1,5 +1,6 @@
 //! Policies over HTTP: made, read, changed, switched on and off, removed, read again from their files.
 
+mod analysis;
 mod backtest;
 mod edit;
 mod effectiveness;
@@ -46,6 +47,7 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(backtest::run))
         .routes(routes!(show, edit::update, edit::remove))
         .routes(routes!(effectiveness::show))
+        .routes(routes!(analysis::show))
         .routes(routes!(revisions::list))
         .routes(routes!(revisions::show))
         .routes(routes!(revisions::rollback))
@@ -183,7 +185,9 @@ async fn create(
     };
     api.ingest.policies_changed(rev).await;
     let policy = find(&api, &name).await?;
-    Ok(tagged(&api, StatusCode::CREATED, &policy, &draft.warnings))
+    let mut warnings = draft.warnings;
+    warnings.extend(analysis::warnings(&api, &policy).await);
+    Ok(tagged(&api, StatusCode::CREATED, &policy, &warnings))
 }
 
 /// Reads a whole policy, compiles it, and asks the plugin that would act whether it takes the parameters.

@@ -132,8 +132,10 @@ pub(super) async fn update(
     } else {
         Wanted::Members(value)
     };
-    let (_, warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
-    Ok(tagged(&api, StatusCode::OK, &find(&api, &name).await?, &warnings))
+    let (_, mut warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
+    let policy = find(&api, &name).await?;
+    warnings.extend(super::analysis::warnings(&api, &policy).await);
+    Ok(tagged(&api, StatusCode::OK, &policy, &warnings))
 }
 
 fn replace(policy: &Policy, spec: Spec, enabled: bool) -> Change {

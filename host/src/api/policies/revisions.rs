@@ -213,7 +213,9 @@ pub(super) async fn rollback(
             again(&api, &principal, past).await?;
         }
     }
-    Ok(tagged(&api, StatusCode::OK, &find(&api, &name).await?, &warnings))
+    let policy = find(&api, &name).await?;
+    warnings.extend(super::analysis::warnings(&api, &policy).await);
+    Ok(tagged(&api, StatusCode::OK, &policy, &warnings))
 }
 
 fn wanted(value: &Value) -> Result<i64, Problem> {
