@@ -30,7 +30,7 @@ pub(super) struct Options {
 /// Shows the plan, asks, and does it. Each change is made on the version that the plan was made of.
 pub(super) fn run(options: &Options) -> Result<(), Error> {
     let remote = Remote::of(&options.asked.server)?;
-    let (_, plan) = plan::made(&options.wanted, &remote)?;
+    let plan = plan::made(&options.wanted, &remote)?;
     plan::print(&plan, options.asked.output);
     if plan.changes.is_empty() {
         return Ok(());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::judge;
 use super::source::{Finding, Sources};
 use crate::cli::Error;
 use crate::cli::output::{self, Form};
@@ -22,7 +23,8 @@ pub(super) struct Options {
 
 /// Reads them and names what is wrong.
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let sources = Sources::read(&options.paths)?;
+    let mut sources = Sources::read(&options.paths)?;
+    sources.warnings.extend(judge::warnings(&sources.policies, &[], |_| true));
     let (faults, warnings) = (&sources.faults, &sources.warnings);
     match options.output {
         Form::Json => {

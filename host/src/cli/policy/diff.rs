@@ -125,6 +125,11 @@ impl Plan {
         }
     }
 
+    /// Whether the policy of that name is to be changed so.
+    pub(super) fn is(&self, name: &str, so: impl Fn(&Change) -> bool) -> bool {
+        self.changes.iter().any(|(known, change)| known == name && so(change))
+    }
+
     /// For programs.
     pub(super) fn json(&self) -> Value {
         let changes = self.changes.iter().map(|(name, change)| match change {

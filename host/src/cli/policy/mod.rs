@@ -6,6 +6,7 @@ mod apply;
 mod check;
 mod diff;
 mod history;
+mod judge;
 mod plan;
 mod remote;
 mod show;

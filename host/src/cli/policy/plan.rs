@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::Value;
 
-use super::diff::{self, Plan};
+use super::diff::{self, Change, Plan};
+use super::judge;
 use super::remote::{Asked, Remote};
 use super::source::Sources;
 use crate::cli::Error;
@@ -34,16 +36,23 @@ pub(super) struct Wanted {
 
 /// Compares, and says so.
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let (_, plan) = made(&options.wanted, &Remote::of(&options.asked.server)?)?;
+    let plan = made(&options.wanted, &Remote::of(&options.asked.server)?)?;
     print(&plan, options.asked.output);
     if plan.changes.is_empty() { Ok(()) } else { Err(Error::Changes) }
 }
 
 /// What the files say against what the server has. Faults in files are said before anything is asked.
-pub(super) fn made(wanted: &Wanted, remote: &Remote) -> Result<(Sources, Plan), Error> {
+pub(super) fn made(wanted: &Wanted, remote: &Remote) -> Result<Plan, Error> {
     let sources = Sources::sound(&wanted.files)?;
-    let plan = diff::plan(&sources.policies, &remote.all()?, wanted.prune);
-    Ok((sources, plan))
+    let server = remote.all()?;
+    let mut plan = diff::plan(&sources.policies, &server, wanted.prune);
+    let removed = |name: &str| plan.is(name, |change| matches!(change, Change::Remove { .. }));
+    let stays = |policy: &&Value| !policy["name"].as_str().is_some_and(removed);
+    let others: Vec<Value> = server.iter().filter(stays).cloned().collect();
+    let written = |name: &str| plan.is(name, |_| true);
+    let found = judge::warnings(&sources.policies, &others, written);
+    plan.notes.extend(sources.warnings.iter().chain(&found).map(|finding| format!("{finding} (warning)")));
+    Ok(plan)
 }
 
 /// Prints it.

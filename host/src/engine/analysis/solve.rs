@@ -19,7 +19,7 @@ pub enum Met {
     Sometimes,
 }
 
-/// What is certain of a condition. An empty list is never met, which is said elsewhere, and by design.
+/// What is certain of a condition.
 pub(super) fn met(program: &Program) -> Met {
     let impossible = |logic: &Logic| ways(logic).is_some_and(|ways| ways.is_empty());
     if impossible(&program.logic(false)) {
