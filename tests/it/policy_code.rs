@@ -4,6 +4,7 @@
 mod analysis;
 mod check;
 mod drift;
+mod form;
 mod history;
 mod plan;
 

@@ -10,6 +10,7 @@ mod read;
 mod reload;
 mod revisions;
 mod runner;
+mod schema;
 mod shape;
 mod steps;
 
@@ -35,6 +36,7 @@ use crate::store::{Change, Edition};
 pub use backtest::room as backtest_room;
 pub(super) use read::duration;
 pub use read::{Draft, Fault, draft};
+pub use schema::schema;
 pub(super) use shape::PolicyInfo;
 use shape::{Listed, PolicyBody};
 

@@ -86,9 +86,8 @@ fn stopped(error: Error, plan: &Plan, at: usize) -> Error {
     output::note(format_args!("{at} of {} applied; not: {}", counted(of, "change"), rest.join(", ")));
     let name = rest.first().copied().unwrap_or_default();
     match error {
-        Error::Conflict(why) => Error::Conflict(format!("{name}: {why}")),
+        Error::Conflict(why) | Error::NotFound(why) => Error::Conflict(format!("{name}: {why}")),
         Error::Failed(why) => Error::Failed(format!("{name}: {why}")),
-        Error::NotFound(why) => Error::Conflict(format!("{name}: {why}")),
         Error::Denied(why) => Error::Denied(format!("{name}: {why}")),
         other @ (Error::Settings(_)
         | Error::Changes

@@ -119,7 +119,7 @@ impl Plan {
             let mut note = format!("{name}: stands in one of the server's own files, too");
             let drifted = texts(&known["drifted"]);
             if !drifted.is_empty() {
-                note.push_str(&format!("; since that was read, somebody changed {}", drifted.join(", ")));
+                note = format!("{note}; since that was read, somebody changed {}", drifted.join(", "));
             }
             self.notes.push(note);
         }
@@ -148,20 +148,19 @@ impl Plan {
 
     /// For people.
     pub(super) fn text(&self, paint: Paint) -> String {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         let said = |value: &Option<Value>| value.as_ref().map_or("(nothing)".to_owned(), Value::to_string);
         for (name, change) in &self.changes {
             match change {
                 Change::Add { place, .. } => {
-                    text.push_str(&format!("{} {name}  {}\n", paint.good("+ add   "), paint.dim(place)));
+                    lines.push(format!("{} {name}  {}", paint.good("+ add   "), paint.dim(place)));
                 }
-                Change::Remove { .. } => text.push_str(&format!("{} {name}\n", paint.bad("- remove"))),
+                Change::Remove { .. } => lines.push(format!("{} {name}", paint.bad("- remove"))),
                 Change::Edit { place, fields, .. } => {
-                    text.push_str(&format!("{} {name}  {}\n", paint.bold("~ change"), paint.dim(place)));
-                    for field in fields {
-                        let (old, new) = (said(&field.old), said(&field.new));
-                        text.push_str(&format!("    {}: {old} -> {new}\n", field.path));
-                    }
+                    lines.push(format!("{} {name}  {}", paint.bold("~ change"), paint.dim(place)));
+                    lines.extend(fields.iter().map(|field| {
+                        format!("    {}: {} -> {}", field.path, said(&field.old), said(&field.new))
+                    }));
                 }
             }
         }
@@ -170,10 +169,8 @@ impl Plan {
         let changed = count(|change| matches!(change, Change::Edit { .. }));
         let removed = count(|change| matches!(change, Change::Remove { .. }));
         let same = self.unchanged;
-        text.push_str(&format!(
-            "{added} to add, {changed} to change, {removed} to remove, {same} unchanged\n"
-        ));
-        text
+        lines.push(format!("{added} to add, {changed} to change, {removed} to remove, {same} unchanged\n"));
+        lines.join("\n")
     }
 }
 

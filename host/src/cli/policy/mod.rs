@@ -5,6 +5,7 @@ mod analyze;
 mod apply;
 mod check;
 mod diff;
+mod fmt;
 mod history;
 mod judge;
 mod plan;
@@ -31,6 +32,12 @@ enum Command {
     ///
     /// Needs no server. Ends with 0 if all is well, with 1 if something is wrong.
     Check(check::Options),
+    /// Write policy files in one form, with the same meaning
+    ///
+    /// Prints the files that change. One with comments or anchors, which would be lost, is named and left as it is.
+    Fmt(fmt::Options),
+    /// Print the JSON Schema of a policy file, for editors
+    Schema,
     /// Show what would have to change for a server to say what files say
     ///
     /// Ends with 0 if there is nothing to do, with 2 if there is, with another number if it can't be told.
@@ -55,6 +62,11 @@ enum Command {
 pub fn run(options: &Options) -> Result<(), Error> {
     match &options.command {
         Command::Check(options) => check::run(options),
+        Command::Fmt(options) => fmt::run(options),
+        Command::Schema => {
+            super::output::line(format_args!("{:#}", crate::api::policies::schema()));
+            Ok(())
+        }
         Command::Plan(options) => plan::run(options),
         Command::Apply(options) => apply::run(options),
         Command::List(options) => show::list(options),

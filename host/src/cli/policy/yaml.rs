@@ -95,9 +95,13 @@ impl Reading {
                     self.odd = Some("several documents");
                 }
             }
-            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
-            // Others are made only where the parser is told to.
-            _ => {}
+            // Those with names are made only where the parser is told to.
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | Event::UnresolvedAlias(_)
+            | _ => {}
         }
     }
 
