@@ -130,6 +130,17 @@ impl Client {
         Ok(self.tell(method, (path, None), body).await?.body)
     }
 
+    /// The same for what may take longer.
+    pub async fn ask_within(
+        &self,
+        patience: Duration,
+        (method, path): (Method, &str),
+        body: Option<&Value>,
+    ) -> Result<Value, Error> {
+        let answer = self.once(patience, method, (path, None), body).await?;
+        Ok(self.judged(answer)?.body)
+    }
+
     /// The same for a path with the edition that the request is meant for, which must still be there. A server that asks to
     /// wait is waited for, a few times.
     pub async fn tell(
@@ -139,7 +150,7 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
         for _ in 0..WAITS {
-            let answer = self.once(method.clone(), place, body).await?;
+            let answer = self.once(PATIENCE, method.clone(), place, body).await?;
             let wait = answer.body["retry_after"].as_u64().filter(|seconds| *seconds <= LONGEST_WAIT);
             match wait.filter(|_| answer.status == StatusCode::TOO_MANY_REQUESTS) {
                 Some(seconds) => {
@@ -149,20 +160,21 @@ impl Client {
                 None => return self.judged(answer),
             }
         }
-        let answer = self.once(method, place, body).await?;
+        let answer = self.once(PATIENCE, method, place, body).await?;
         self.judged(answer)
     }
 
     async fn once(
         &self,
+        patience: Duration,
         method: Method,
         place: (&str, Option<&str>),
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
-        let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, place, body));
+        let exchange = tokio::time::timeout(patience, self.exchange(method, place, body));
         exchange
             .await
-            .unwrap_or_else(|_| Err(Error::TimedOut(format!("no answer from {} in {PATIENCE:?}", self.host))))
+            .unwrap_or_else(|_| Err(Error::TimedOut(format!("no answer from {} in {patience:?}", self.host))))
     }
 
     fn judged(&self, answer: Answer) -> Result<Answer, Error> {

@@ -40,12 +40,13 @@ pub enum Command {
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
-    /// Check, format, plan, apply and roll back policies
-    Policy(policy::Options),
     /// Make, list and revoke the tokens of a running server
     Token(token::Options),
     /// Stop all automation, on every server and until `vigil resume`
     Pause(pause::Options),
+    /// Check, test, plan, apply and roll back policies, and see what they would have done
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Let automation go on
     Resume(pause::Resume),
     /// Break a small service and watch it being healed

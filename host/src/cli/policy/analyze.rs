@@ -9,7 +9,7 @@ use crate::cli::output::{self, Form};
 
 /// Which policy of which server.
 #[derive(Args, Debug)]
-pub(super) struct Options {
+pub struct Options {
     /// Its name
     name: String,
     /// The server, and how to print.

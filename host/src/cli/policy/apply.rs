@@ -15,7 +15,7 @@ use crate::cli::output::{self, Form};
 
 /// Which files and which server.
 #[derive(Args, Debug)]
-pub(super) struct Options {
+pub struct Options {
     /// What is compared.
     #[command(flatten)]
     wanted: Wanted,

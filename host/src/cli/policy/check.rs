@@ -12,7 +12,7 @@ use crate::cli::output::{self, Form};
 
 /// Which files, and how to print what is wrong.
 #[derive(Args, Debug)]
-pub(super) struct Options {
+pub struct Options {
     /// Policy files, or directories of them
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,

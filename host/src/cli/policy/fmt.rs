@@ -18,7 +18,7 @@ use crate::cli::{Error, output};
 
 /// Which files, and whether to write them.
 #[derive(Args, Debug)]
-pub(super) struct Options {
+pub struct Options {
     /// Policy files, or directories of them
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
@@ -74,7 +74,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
 fn formed(file: &Path) -> Result<Form, String> {
     let text = files::text(file).map_err(|unreadable| unreadable.why)?;
     // Only what is a policy file is touched.
-    files::entries(&text).map_err(|unparsed| unparsed.why)?;
+    files::parsed(&text).map_err(|unparsed| unparsed.why)?;
     let value: Value = serde_saphyr::from_str(&text).map_err(|why| why.to_string())?;
     if let Some(what) = yaml::read(&text)?.odd {
         return Ok(Form::Left(what.to_owned()));

@@ -10,7 +10,7 @@ use crate::cli::output::{self, Form};
 
 /// Of which policy.
 #[derive(Args, Debug)]
-pub(super) struct Show {
+pub struct Show {
     /// Its name
     name: String,
     /// The server, and how to print.
@@ -20,7 +20,7 @@ pub(super) struct Show {
 
 /// Of which policy, and where to.
 #[derive(Args, Debug)]
-pub(super) struct Rollback {
+pub struct Rollback {
     /// Its name
     name: String,
     /// The version to go back to, as `vigil policy history` shows it

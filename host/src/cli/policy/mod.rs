@@ -3,6 +3,7 @@
 
 mod analyze;
 mod apply;
+pub mod backtest;
 mod check;
 mod diff;
 mod fmt;
@@ -12,22 +13,16 @@ mod plan;
 mod remote;
 mod show;
 mod source;
+pub mod test;
 mod yaml;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::Error;
 
 /// What to do with policies.
-#[derive(Args, Debug)]
-pub struct Options {
-    /// What to do.
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(Debug, Subcommand)]
-enum Command {
+pub enum Command {
     /// Read policy files as a server would, and name everything that is wrong with its place
     ///
     /// Needs no server. Ends with 0 if all is well, with 1 if something is wrong.
@@ -44,6 +39,10 @@ enum Command {
     Plan(plan::Options),
     /// Bring a server to what files say; asks before it changes anything
     Apply(apply::Options),
+    /// Run files of tests: series in, expected incidents, decisions and actions out
+    Test(test::Options),
+    /// See what policies would have decided about the stored history, or a file of samples
+    Backtest(backtest::Options),
     /// List a server's policies
     List(show::List),
     /// Print one policy of a server
@@ -59,8 +58,8 @@ enum Command {
 }
 
 /// Does it.
-pub fn run(options: &Options) -> Result<(), Error> {
-    match &options.command {
+pub fn run(command: &Command) -> Result<(), Error> {
+    match command {
         Command::Check(options) => check::run(options),
         Command::Fmt(options) => fmt::run(options),
         Command::Schema => {
@@ -69,6 +68,8 @@ pub fn run(options: &Options) -> Result<(), Error> {
         }
         Command::Plan(options) => plan::run(options),
         Command::Apply(options) => apply::run(options),
+        Command::Test(options) => test::run(options),
+        Command::Backtest(options) => backtest::run(options),
         Command::List(options) => show::list(options),
         Command::Get(options) => show::get(options),
         Command::Delete(options) => show::delete(options),

@@ -10,7 +10,7 @@ use crate::cli::output::{self, Form};
 
 /// Which server.
 #[derive(Args, Debug)]
-pub(super) struct List {
+pub struct List {
     /// The server, and how to print.
     #[command(flatten)]
     asked: Asked,
@@ -18,7 +18,7 @@ pub(super) struct List {
 
 /// Which policy of which server.
 #[derive(Args, Debug)]
-pub(super) struct Get {
+pub struct Get {
     /// Its name
     name: String,
     /// The server, and how to print.
@@ -28,7 +28,7 @@ pub(super) struct Get {
 
 /// Which policy of which server.
 #[derive(Args, Debug)]
-pub(super) struct Delete {
+pub struct Delete {
     /// Its name
     name: String,
     /// The server, and how to print.

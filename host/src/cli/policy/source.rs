@@ -138,7 +138,7 @@ impl Sources {
             Ok(text) => text,
             Err(unreadable) => return wrong(None, unreadable.why),
         };
-        let entries = match files::entries(&text) {
+        let entries = match files::parsed(&text) {
             Ok(entries) => entries,
             Err(unparsed) => return wrong(unparsed.at, first_line(&unparsed.why)),
         };
