@@ -14,6 +14,7 @@ mod hot_reload;
 mod house;
 mod ladder;
 mod limits;
+mod look_back;
 mod main_job;
 mod migrate;
 mod openapi;
