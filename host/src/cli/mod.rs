@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod output;
 pub mod pause;
 pub mod serve;
+pub mod silence;
 pub mod token;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub enum Command {
     Pause(pause::Options),
     /// Let automation go on
     Resume(pause::Resume),
+    /// Leave alone what matches, for a time or on certain days and hours
+    Silence(silence::Options),
     /// Break a small service and watch it being healed
     Demo(demo::Options),
     /// The service the demo breaks

@@ -8,11 +8,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, clears, decide, storms};
+use crate::domain::decide::{
+    Decision, Fleet, Handover, Ledger, Reason, Violated, clears, decide, step_ahead, storms,
+};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
 use crate::domain::policy::Mode;
+use crate::domain::silence::{Held, Subject};
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Finding, Truth};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
@@ -66,6 +69,7 @@ pub struct Deciding<'a> {
 struct Open {
     which: Which,
     reason: Option<String>,
+    silence: Option<i64>,
     last_change: Option<usize>,
 }
 
@@ -111,7 +115,8 @@ impl<'a> Deciding<'a> {
             .filter_map(|(pair, ledger)| {
                 let incident = ledger.incident.as_ref()?;
                 let which = Which::Known(incident.id);
-                Some((pair.clone(), Open { which, reason: incident.reason.clone(), last_change: None }))
+                let (reason, silence) = (incident.reason.clone(), incident.silence);
+                Some((pair.clone(), Open { which, reason, silence, last_change: None }))
             })
             .collect();
         Self {
@@ -141,6 +146,10 @@ impl<'a> Deciding<'a> {
                 self.close(&pair, State::Healed, Some(finding.event_id));
                 Came::Cleared
             }
+            (Truth::Clear, Some(incident)) if incident.busy && !incident.calm => {
+                self.calm(&pair);
+                Came::Nothing
+            }
             (Truth::Clear, None) => Came::Cleared,
             (Truth::Clear | Truth::Met | Truth::NoData | Truth::Failed, _) => Came::Nothing,
         }
@@ -165,20 +174,33 @@ impl<'a> Deciding<'a> {
     /// Forgets what led up to here, as if nothing had ever happened to that pair.
     pub fn begin_again(&mut self, pair: &Pair) {
         self.close(pair, State::Expired, None);
-        let shared = self.ledgers.get(pair).map(|ledger| (ledger.paused, ledger.everybody));
-        let (paused, everybody) = shared.unwrap_or_default();
-        self.ledgers.insert(pair.clone(), Ledger { paused, everybody, ..Ledger::default() });
+        let before = self.ledgers.remove(pair).unwrap_or_default();
+        let Ledger { paused, silences, everybody, .. } = before;
+        self.ledgers.insert(pair.clone(), Ledger { paused, silences, everybody, ..Ledger::default() });
+    }
+
+    /// Notes that the condition is clear although the incident's action has not ended: one that waits is not started.
+    fn calm(&mut self, pair: &Pair) {
+        if let Some(open) = self.open.get_mut(pair) {
+            self.plan.changes.push(IncidentChange::Calm { incident: open.which });
+            // What comes after this is not to be counted with what came before.
+            open.last_change = None;
+        }
+        if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
+            incident.calm = true;
+        }
     }
 
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
         let now = self.plan.now;
         let mut ledger = self.ledgers.get(pair).cloned().unwrap_or_default();
-        let facts = facts(compiled, finding);
+        let mut facts = facts(compiled, finding);
         let which = match self.open.get(pair) {
             Some(open) => open.which,
             None => self.open_incident(compiled, finding, pair, facts.clone()),
         };
-        if let Some(opened) = self.ledgers.get(pair) {
+        if let Some(opened) = self.ledgers.get_mut(pair) {
+            opened.incident.iter_mut().for_each(|incident| incident.calm = false);
             ledger.incident.clone_from(&opened.incident);
         }
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
@@ -189,6 +211,7 @@ impl<'a> Deciding<'a> {
             observed_at: finding.observed_at,
             settle: settle(compiled, ledger.incident.as_ref()),
         };
+        ledger.silenced = silenced(compiled, (pair, about.tags), violated, &ledger, now);
         let decision = decide(&compiled.policy, violated, &ledger, now);
         let (verdict, word, action) = match decision {
             Decision::Act { step } => {
@@ -197,7 +220,12 @@ impl<'a> Deciding<'a> {
             }
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
-                (Verdict::Suppress { reason: word, until }, word, None)
+                let held = ledger.silenced.filter(|_| matches!(reason, Reason::Silenced { .. }));
+                let silence = held.as_ref().map(|held| held.id);
+                if let (Some(held), Value::Object(facts)) = (held, &mut facts) {
+                    facts.insert("silence".to_owned(), json!(held));
+                }
+                (Verdict::Suppress { reason: word, until, silence }, word, None)
             }
             Decision::HandOver(why) => (self.hand_over(pair, why), why.word(), None),
         };
@@ -251,7 +279,9 @@ impl<'a> Deciding<'a> {
         saw: Value,
     ) {
         let Some(open) = self.open.get_mut(pair) else { return };
-        let same = matches!(verdict, Verdict::Suppress { .. }) && open.reason.as_deref() == Some(word);
+        let by = if let Verdict::Suppress { silence, .. } = &verdict { Some(*silence) } else { None };
+        let same = by == Some(open.silence) && open.reason.as_deref() == Some(word);
+        open.silence = by.flatten();
         if let (true, Some(last)) = (same, open.last_change)
             && let Some(IncidentChange::Decided { times, event_id, .. }) = self.plan.changes.get_mut(last)
         {
@@ -292,7 +322,7 @@ impl<'a> Deciding<'a> {
             evidence,
         });
         *self.sickened.entry(pair.policy).or_default() += u32::from(!pair.simulated);
-        self.open.insert(pair.clone(), Open { which, reason: None, last_change: None });
+        self.open.insert(pair.clone(), Open { which, reason: None, silence: None, last_change: None });
         self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
             id: 0,
             state: State::Open,
@@ -304,6 +334,8 @@ impl<'a> Deciding<'a> {
             last_ended_at: None,
             last_violated_at: self.plan.now,
             reason: None,
+            silence: None,
+            calm: false,
         });
         which
     }
@@ -369,6 +401,21 @@ impl<'a> Deciding<'a> {
 fn settle(compiled: &Compiled, incident: Option<&Standing>) -> Duration {
     let rung = incident.and_then(|incident| compiled.policy.rung(incident.step));
     rung.map_or(Duration::ZERO, |rung| rung.settle)
+}
+
+/// The silence that holds back what would be done now.
+fn silenced(
+    compiled: &Compiled,
+    (pair, tags): (&Pair, &Tags),
+    violated: Violated,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Option<Held> {
+    let policy = &compiled.policy;
+    let rung = policy.rung(step_ahead(policy, violated, ledger, now)).map(|rung| rung.action);
+    let told = || policy.notify().map_or(policy.action.as_str(), |step| &step.action);
+    let (severity, action) = (policy.severity.word(), rung.unwrap_or_else(told));
+    ledger.silences.holding(&Subject { policy: &policy.name, target: &pair.target, severity, action, tags })
 }
 
 /// An action is not started any more once the event that led to it is older than this.
