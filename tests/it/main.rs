@@ -21,6 +21,7 @@ mod pause;
 mod policies_http;
 mod pulse;
 mod readme;
+mod silences;
 mod stage;
 mod support;
 mod windows;

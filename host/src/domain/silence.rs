@@ -186,14 +186,17 @@ impl Held {
     }
 }
 
+/// A silence that holds, and until when.
+pub type Holding = (Arc<Compiled>, Timestamp);
+
 /// The silences that hold at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Active(Option<Arc<Vec<(Arc<Compiled>, Timestamp)>>>);
+pub struct Active(Option<Arc<Vec<Holding>>>);
 
 impl Active {
     /// These hold, each until then.
     #[must_use]
-    pub fn new(list: Vec<(Arc<Compiled>, Timestamp)>) -> Self {
+    pub fn new(list: Vec<Holding>) -> Self {
         Self((!list.is_empty()).then(|| Arc::new(list)))
     }
 

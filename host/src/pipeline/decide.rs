@@ -2,11 +2,14 @@
 //! ids it asks the clock for; the writer read the ledgers under lock and records the plan in the same
 //! transaction.
 
+mod quiet;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::quiet::{facts, silenced};
 use crate::clock::Clock;
 use crate::domain::decide::{
     Decision, Fleet, Handover, Ledger, Reason, Violated, clears, decide, step_ahead, storms,
@@ -15,7 +18,6 @@ use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
 use crate::domain::policy::Mode;
-use crate::domain::silence::{Held, Subject};
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Finding, Truth};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
@@ -177,18 +179,6 @@ impl<'a> Deciding<'a> {
         let before = self.ledgers.remove(pair).unwrap_or_default();
         let Ledger { paused, silences, everybody, .. } = before;
         self.ledgers.insert(pair.clone(), Ledger { paused, silences, everybody, ..Ledger::default() });
-    }
-
-    /// Notes that the condition is clear although the incident's action has not ended: one that waits is not started.
-    fn calm(&mut self, pair: &Pair) {
-        if let Some(open) = self.open.get_mut(pair) {
-            self.plan.changes.push(IncidentChange::Calm { incident: open.which });
-            // What comes after this is not to be counted with what came before.
-            open.last_change = None;
-        }
-        if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
-            incident.calm = true;
-        }
     }
 
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
@@ -403,34 +393,7 @@ fn settle(compiled: &Compiled, incident: Option<&Standing>) -> Duration {
     rung.map_or(Duration::ZERO, |rung| rung.settle)
 }
 
-/// The silence that holds back what would be done now.
-fn silenced(
-    compiled: &Compiled,
-    (pair, tags): (&Pair, &Tags),
-    violated: Violated,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Option<Held> {
-    let policy = &compiled.policy;
-    let rung = policy.rung(step_ahead(policy, violated, ledger, now)).map(|rung| rung.action);
-    let told = || policy.notify().map_or(policy.action.as_str(), |step| &step.action);
-    let (severity, action) = (policy.severity.word(), rung.unwrap_or_else(told));
-    ledger.silences.holding(&Subject { policy: &policy.name, target: &pair.target, severity, action, tags })
-}
-
 /// An action is not started any more once the event that led to it is older than this.
 fn latest_start(max_age: Duration, observed_at: Timestamp) -> Timestamp {
     observed_at.after(max_age)
-}
-
-/// What the decision saw, for `why`.
-fn facts(compiled: &Compiled, finding: &Finding) -> Value {
-    let values: serde_json::Map<String, Value> =
-        finding.saw.iter().map(|(metric, value)| (metric.clone(), json!(value))).collect();
-    json!({
-        "condition": compiled.program.source(),
-        "values": values,
-        "event_id": finding.event_id,
-        "observed_at": finding.observed_at,
-    })
 }

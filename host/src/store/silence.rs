@@ -21,6 +21,7 @@ statements! { pub(super) STATEMENTS:
     LIVE = "SELECT id, version, matchers, starts_at, ends_at, recurring, comment, author, created_at, updated_at,
         expired_at FROM silence WHERE expired_at IS NULL AND (ends_at IS NULL OR ends_at > $1)
         ORDER BY created_at DESC, id DESC";
+    ALIVE = "SELECT COUNT(*) FROM silence WHERE expired_at IS NULL AND (ends_at IS NULL OR ends_at > $1)";
     ONE = "SELECT id, version, matchers, starts_at, ends_at, recurring, comment, author, created_at, updated_at,
         expired_at FROM silence WHERE id = $1";
     // All of them, or with $1 only those that are over.
@@ -167,7 +168,9 @@ impl Store {
         let mut tx = self.begin().await?;
         // Whoever makes actions has this row: what is decided after this sees the silence.
         lock_all(&mut tx).await?;
-        if rows::number(live(&mut tx, now).await?.len()) >= MOST {
+        let sql = tx.text(&ALIVE);
+        let (alive,): (i64,) = on!(&mut tx, c => sqlx::query_as(sql).bind(now.micros()).fetch_one(c).await?);
+        if alive >= MOST {
             return Ok(Silenced::TooMany);
         }
         let id = ids::take(&mut tx, "silence", 1).await?;

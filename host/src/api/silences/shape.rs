@@ -257,13 +257,11 @@ fn calendar(fields: &mut Fields<'_>, value: &Value, now: Timestamp) -> Option<Re
     for stranger in inner.strangers(&["zone", "intervals"]) {
         inner.fault("extra_forbidden", &stranger, "Extra inputs are not permitted");
     }
-    let recurring = match (zone, intervals, inner.faults.is_empty()) {
-        (Some(zone), Some(intervals), true) => Recurring { zone, intervals },
-        _ => {
-            fields.faults.append(&mut inner.faults);
-            return None;
-        }
+    let (Some(zone), Some(intervals), true) = (zone, intervals, inner.faults.is_empty()) else {
+        fields.faults.append(&mut inner.faults);
+        return None;
     };
+    let recurring = Recurring { zone, intervals };
     let wrong = match Calendar::new(&recurring) {
         Ok(calendar) => match calendar.upcoming(now, 1).first() {
             None => (vec![json!("intervals")], "these days never come".to_owned()),

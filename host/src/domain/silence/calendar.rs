@@ -209,8 +209,9 @@ fn cycle(names: &[&str], text: &str) -> Result<u16, String> {
     let place = |word: &str| {
         let word = word.trim().to_ascii_lowercase();
         let numbered = word.parse::<usize>().ok().filter(|n| names.len() == 12 && (1..=12).contains(n));
-        let named = || names.iter().position(|name| *name == word || (word.len() >= 3 && name[..3] == word));
-        numbered.map(|n| n - 1).or_else(named).ok_or_else(|| {
+        let by_word =
+            || names.iter().position(|name| *name == word || (word.len() >= 3 && name[..3] == word));
+        numbered.map(|n| n - 1).or_else(by_word).ok_or_else(|| {
             let what = if names.len() == 12 { "month" } else { "weekday" };
             format!(
                 "`{word}` is no {what}: write {}, {} or a range such as {}-{}",
