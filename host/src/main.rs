@@ -24,6 +24,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Config(command) => cli::config::run(command),
         Command::Token(options) => cli::token::run(&options),
         Command::Pause(options) => cli::pause::run(&options),
+        Command::Policy(command) => cli::policy::run(&command),
         Command::Resume(options) => cli::pause::resume(&options),
         Command::Silence(options) => cli::silence::run(&options),
         Command::Demo(options) => cli::demo::run(&options),

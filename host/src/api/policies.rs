@@ -30,7 +30,7 @@ use super::{Api, etag};
 use crate::domain::policy::{Policy, Severity, Source, Spec};
 use crate::store::{Change, Edition};
 
-pub use backtest::room as backtest_room;
+pub use backtest::{Backtest, room as backtest_room};
 pub(super) use read::duration;
 pub use read::{Draft, Fault, draft};
 pub(super) use shape::PolicyInfo;

@@ -113,9 +113,19 @@ impl Server {
 impl Client {
     /// The answer to a request if it is a success; otherwise the error that the status means.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
-        let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, path, body));
+        self.ask_within(PATIENCE, (method, path), body).await
+    }
+
+    /// The same for what may take longer.
+    pub async fn ask_within(
+        &self,
+        patience: Duration,
+        (method, path): (Method, &str),
+        body: Option<&Value>,
+    ) -> Result<Value, Error> {
+        let exchange = tokio::time::timeout(patience, self.exchange(method, path, body));
         let (status, body) = exchange.await.unwrap_or_else(|_| {
-            Err(Error::TimedOut(format!("no answer from {} in {PATIENCE:?}", self.host)))
+            Err(Error::TimedOut(format!("no answer from {} in {patience:?}", self.host)))
         })?;
         if status.is_success() {
             return Ok(body);

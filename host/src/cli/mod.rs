@@ -9,6 +9,7 @@ pub mod demo;
 pub mod migrate;
 pub mod output;
 pub mod pause;
+pub mod policy;
 pub mod serve;
 pub mod silence;
 pub mod token;
@@ -44,6 +45,9 @@ pub enum Command {
     Token(token::Options),
     /// Stop all automation, on every server and until `vigil resume`
     Pause(pause::Options),
+    /// Test policies, and see what they would have done
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Let automation go on
     Resume(pause::Resume),
     /// Leave alone what matches, for a time or on certain days and hours

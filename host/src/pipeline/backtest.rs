@@ -1,7 +1,7 @@
 //! What policies would have decided about the stored history: read once more through a [`Rehearsal`], and held beside
 //! what was decided live where that is asked for.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -109,18 +109,28 @@ pub async fn run(
     }
     agenda.until(&mut rehearsal, wanted.to).await?;
     rehearsal.reach(wanted.to).await?;
-    outcome(source, wanted, &rehearsal, first.map(|(_, at)| at)).await
+    let mut rehearsed = Vec::new();
+    let mut outcome = outcome(&rehearsal, wanted, |row| {
+        if wanted.as_it_was {
+            rehearsed.push(line(row, wanted.to));
+        }
+    })
+    .await?;
+    outcome.begins = first.map(|(_, at)| at).filter(|first| *first > wanted.from);
+    if wanted.as_it_was {
+        outcome.live = Some(compare(source, wanted, &rehearsed).await?);
+    }
+    Ok(outcome)
 }
 
-async fn outcome(
-    source: &Store,
-    wanted: &Wanted,
+/// What came of a rehearsal; `each` is told every decision.
+pub async fn outcome(
     rehearsal: &Rehearsal,
-    first: Option<Timestamp>,
+    wanted: &Wanted,
+    mut each: impl FnMut(&LogRow),
 ) -> Result<Outcome, Error> {
     let (mut decisions, mut incidents) = (Vec::new(), Vec::new());
-    let mut tally = std::collections::BTreeMap::<(String, String), i64>::new();
-    let mut rehearsed = Vec::new();
+    let mut tally = BTreeMap::<(String, String), i64>::new();
     let mut after = 0;
     loop {
         let page = rehearsal.store().decision_log(after, PAGE).await?;
@@ -129,9 +139,7 @@ async fn outcome(
         for row in page {
             let word = row.reason.clone().unwrap_or_else(|| row.verdict.clone());
             *tally.entry((row.policy_name.clone(), word)).or_default() += row.repeats;
-            if wanted.as_it_was {
-                rehearsed.push(line(&row, wanted.to));
-            }
+            each(&row);
             if decisions.len() < wanted.limit {
                 decisions.push(row);
             }
@@ -145,14 +153,13 @@ async fn outcome(
         incidents.extend(page);
     }
     incidents.truncate(wanted.limit);
-    let live = if wanted.as_it_was { Some(compare(source, wanted, &rehearsed).await?) } else { None };
     Ok(Outcome {
         counts: rehearsal.counts(),
         decisions,
         incidents,
         tally: tally.into_iter().map(|((policy, word), count)| (policy, word, count)).collect(),
-        begins: first.filter(|first| *first > wanted.from),
-        live,
+        begins: None,
+        live: None,
         to: wanted.to,
     })
 }

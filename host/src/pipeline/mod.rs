@@ -15,6 +15,7 @@ mod model;
 mod push;
 pub mod rehearsal;
 pub mod remediate;
+pub mod scenario;
 pub mod settings;
 pub mod simulate;
 pub mod sweep;

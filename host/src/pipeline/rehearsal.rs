@@ -13,7 +13,7 @@ use super::settings::Live;
 use super::writer::{Home, Parts, Writer, opened};
 use crate::clock::Clock;
 use crate::domain::guardrails::Everywhere;
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Pattern, Policy};
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Fault, Limits};
 use crate::metrics::Metrics;
@@ -74,11 +74,24 @@ impl Default for Assumed {
 /// Policy, target, step and time of an action.
 pub type Made = (i64, String, i64, Timestamp);
 
+/// What actions of some kind come to.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The kind of action.
+    pub kind: String,
+    /// On which targets.
+    pub target: Pattern,
+    /// How long it takes, and what it comes to.
+    pub end: Assumed,
+}
+
 /// How actions end.
 #[derive(Clone, Debug, Default)]
 pub struct Ends {
     /// Those of which it is known: when and how; none: not yet.
     pub known: HashMap<Made, Option<(Timestamp, Phase)>>,
+    /// The first of these that fits.
+    pub rules: Vec<Rule>,
     /// All others.
     pub assumed: Assumed,
 }
@@ -267,7 +280,8 @@ impl Rehearsal {
             self.counts.actions += 1;
             let Some((policy, ..)) = &action.policy else { continue };
             let made = (*policy, action.target.clone(), action.step.unwrap_or(-1), plan.now);
-            let assumed = self.ends.assumed;
+            let fits = |rule: &&Rule| rule.kind == action.kind && rule.target.matches(&action.target);
+            let assumed = self.ends.rules.iter().find(fits).map_or(self.ends.assumed, |rule| rule.end);
             let end = match self.ends.known.get(&made) {
                 Some(known) => *known,
                 None => Some((plan.now.after(assumed.takes), assumed.phase)),

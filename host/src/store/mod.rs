@@ -68,7 +68,7 @@ pub use policy::{Change, Edition};
 pub use pull::{Ask, Lent, Offer};
 pub use query::{Found, Wanted as WantedSamples};
 pub use read::{ActionRow, IncidentRow};
-pub use rehearse::{Accepted, EpisodeRow, LogRow, PastEnd, PastPause, PastSpent};
+pub use rehearse::{Accepted, DeedRow, EpisodeRow, LogRow, PastEnd, PastPause, PastSpent};
 pub use report::{Report, Reported};
 pub use retention::Limits;
 pub use rows::{AttemptRow, CallRow, Moved};

@@ -29,6 +29,8 @@ statements! { pub(super) STATEMENTS:
         WHERE i.simulated = FALSE AND d.id > $1 ORDER BY d.id LIMIT $2";
     EPISODES = "SELECT id, policy_name, policy_version, target, opened_at, cleared_at, state, actions, violations
         FROM incident WHERE simulated = FALSE AND id > $1 ORDER BY id LIMIT $2";
+    DEEDS = "SELECT id, policy_name, kind, target, step, params, state, verdict, created_at FROM action
+        WHERE simulated = FALSE AND policy_id IS NOT NULL AND id > $1 ORDER BY id LIMIT $2";
     END = "UPDATE action SET state = $2, completed_at = $3 WHERE id = $1 AND completed_at IS NULL";
     HELD = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, 0, $2, $3)";
 }
@@ -91,6 +93,29 @@ pub struct EpisodeRow {
     pub actions: i64,
     /// Violations counted in it.
     pub violations: i64,
+}
+
+/// An action that a policy made, as far as a back-test tells of it.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct DeedRow {
+    /// Its number.
+    pub id: i64,
+    /// The policy.
+    pub policy_name: Option<String>,
+    /// The kind.
+    pub kind: String,
+    /// The target.
+    pub target: String,
+    /// Its step; none: it tells a human.
+    pub step: Option<i64>,
+    /// Its parameters, as JSON.
+    pub params: String,
+    /// Its state's word.
+    pub state: String,
+    /// What was found of it: its word.
+    pub verdict: Option<String>,
+    /// When it was made; microseconds since the epoch.
+    pub created_at: i64,
 }
 
 /// How an action of the past ended.
@@ -243,6 +268,13 @@ impl Store {
     pub async fn episodes(&self, after: i64, most: i64) -> Result<Vec<EpisodeRow>> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&EPISODES);
+        Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(after).bind(most).fetch_all(c).await?))
+    }
+
+    /// Actions that policies made on real targets, after that number, at most `most`.
+    pub async fn deeds(&self, after: i64, most: i64) -> Result<Vec<DeedRow>> {
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&DEEDS);
         Ok(on!(&mut tx, c => sqlx::query_as(sql).bind(after).bind(most).fetch_all(c).await?))
     }
 

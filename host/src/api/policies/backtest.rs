@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::shape::{Asked, Backtest, MEMBERS};
+pub use self::shape::Backtest;
+use self::shape::{Asked, MEMBERS};
 use super::read::duration;
 use super::{Draft, draft};
 use crate::api::Api;

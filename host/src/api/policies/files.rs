@@ -240,6 +240,48 @@ fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut S
     }
 }
 
+/// The policies of those files and directories, and of `more`, which stands in that file; or all their faults, each with
+/// its place. What the server would skip is a fault here.
+pub fn drafts(paths: &[PathBuf], more: (PathBuf, Vec<Value>)) -> Result<Vec<super::Draft>, Vec<String>> {
+    let mut entries =
+        Entries { drafts: Vec::new(), names: HashSet::new(), errors: Vec::new(), notes: Vec::new() };
+    let mut take = |path: &Path| -> Result<(), Unreadable> {
+        for file in files(path)? {
+            for entry in read(&file)? {
+                entries.take(file.clone(), &entry);
+            }
+        }
+        Ok(())
+    };
+    let unread: Vec<String> = paths
+        .iter()
+        .filter_map(|path| take(path).err())
+        .map(|wrong| format!("{}: {}", wrong.path.display(), wrong.why))
+        .collect();
+    for entry in more.1 {
+        entries.take(more.0.clone(), &entry);
+    }
+    entries.errors.extend(unread);
+    if entries.errors.is_empty() {
+        Ok(entries.drafts.into_iter().map(|(_, draft)| draft).collect())
+    } else {
+        Err(entries.errors)
+    }
+}
+
+/// The entries of those files and directories as their authors wrote them.
+pub fn entries(paths: &[PathBuf]) -> Result<Vec<Value>, Vec<String>> {
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        match files(path).and_then(|files| files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>())
+        {
+            Ok(found) => all.extend(found.into_iter().flatten()),
+            Err(wrong) => unread.push(format!("{}: {}", wrong.path.display(), wrong.why)),
+        }
+    }
+    if unread.is_empty() { Ok(all) } else { Err(unread) }
+}
+
 /// The file itself, or the YAML and JSON files of a directory in the order of their names.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     let wrong = |why: std::io::Error| Unreadable { path: path.to_owned(), why: why.to_string() };

@@ -49,7 +49,7 @@ pub(super) struct Asked {
 
 /// What would have been decided.
 #[derive(Serialize, ToSchema)]
-pub(in crate::api::policies) struct Backtest {
+pub struct Backtest {
     /// From when.
     from: Timestamp,
     /// Until when.
@@ -157,7 +157,9 @@ struct Beside {
 }
 
 impl Backtest {
-    pub(super) fn new(wanted: &Wanted, outcome: Outcome, mut notes: Vec<String>, took: Duration) -> Self {
+    /// Of what came of it.
+    #[must_use]
+    pub fn new(wanted: &Wanted, outcome: Outcome, mut notes: Vec<String>, took: Duration) -> Self {
         if let Some(begins) = outcome.begins {
             notes.push(format!("the stored history begins at {begins}"));
         }
