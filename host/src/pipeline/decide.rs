@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 
 use self::quiet::{facts, silenced};
 use crate::clock::Clock;
-use crate::domain::decide::{
-    Decision, Fleet, Handover, Ledger, Reason, Violated, clears, decide, step_ahead, storms,
-};
+use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Reason, Violated, clears, decide, storms};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;

@@ -43,6 +43,7 @@ impl Store {
             samples::STATEMENTS,
             setting::STATEMENTS,
             silence::STATEMENTS,
+            silence::PAST,
             slot::STATEMENTS,
             stale::STATEMENTS,
             status::STATEMENTS,

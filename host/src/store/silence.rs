@@ -1,10 +1,14 @@
 //! Silences, as people made them. They are read in the very transactions that make or claim actions, so they hold on every
 //! node at once; each node keeps them compiled as long as their revision, one number in the pause's row, stays the same.
 
+mod past;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
+pub use self::past::PastSilence;
+pub(super) use self::past::STATEMENTS as PAST;
 use super::ingest::{Writing, broken};
 use super::ledger::lock_all;
 use super::list::Part;
@@ -34,7 +38,6 @@ statements! { pub(super) STATEMENTS:
     REPLACE = "UPDATE silence SET version = version + 1, matchers = $2, starts_at = $3, ends_at = $4, recurring = $5,
         comment = $6, updated_at = $7 WHERE id = $1";
     EXPIRE = "UPDATE silence SET version = version + 1, expired_at = $2, updated_at = $2 WHERE id = $1";
-    PAST = "SELECT at, object_id, verb, facts FROM audit WHERE object = 'silence' AND at < $1 ORDER BY id";
 }
 
 /// What became of a change of a silence.
@@ -50,19 +53,6 @@ pub enum Silenced {
     Stale,
     /// There are as many as may be.
     TooMany,
-}
-
-/// A change of a silence in the past.
-#[derive(Clone, Debug)]
-pub struct PastSilence {
-    /// When.
-    pub at: Timestamp,
-    /// Of which.
-    pub id: i64,
-    /// What it said from then on; none: somebody ended it.
-    pub wish: Option<Wish>,
-    /// Who made it.
-    pub author: String,
 }
 
 /// The silences that are not over, compiled, as of one revision.
@@ -293,33 +283,6 @@ impl Store {
         let mut known = self.silences.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.renew(rev, live);
         Ok(known.active(now))
-    }
-
-    /// What people did about silences, up to then, from the beginning, in its order.
-    pub async fn past_silences(&self, to: Timestamp) -> Result<Vec<PastSilence>> {
-        let mut tx = self.reading().await?;
-        let sql = tx.text(&PAST);
-        let found: Vec<(i64, String, String, String)> =
-            on!(&mut tx, c => sqlx::query_as(sql).bind(to.micros()).fetch_all(c).await?);
-        let past = |(at, id, verb, facts): (i64, String, String, String)| {
-            let facts: serde_json::Value = serde_json::from_str(&facts).map_err(broken)?;
-            let time = |member: &str| facts[member].as_str().and_then(Timestamp::parse);
-            let text = |member: &str| facts[member].as_str().unwrap_or_default().to_owned();
-            let wish = Wish {
-                matchers: serde_json::from_value(facts["matchers"].clone()).map_err(broken)?,
-                starts_at: time("starts_at").unwrap_or_default(),
-                ends_at: time("ends_at"),
-                recurring: serde_json::from_value(facts["recurring"].clone()).map_err(broken)?,
-                comment: text("comment"),
-            };
-            Ok(PastSilence {
-                at: Timestamp::from_micros(at),
-                id: id.parse().map_err(broken)?,
-                wish: (verb != "silence.expired").then_some(wish),
-                author: text("author"),
-            })
-        };
-        found.into_iter().map(past).collect()
     }
 }
 
