@@ -22,6 +22,7 @@ mod pause;
 mod policies_http;
 mod pulse;
 mod readme;
+mod silences;
 mod stage;
 mod support;
 mod windows;

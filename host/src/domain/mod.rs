@@ -11,6 +11,7 @@ pub mod incident;
 pub mod ladder;
 pub(crate) mod mutant;
 pub mod policy;
+pub mod silence;
 pub mod time;
 pub mod token;
 

@@ -7,8 +7,8 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger, list, migrate, node,
-    numbers, pause, policy, pull, query, read, record, rehearse, report, retention, samples, setting, slot,
-    status, sweep, token, why,
+    numbers, pause, policy, pull, query, read, record, rehearse, report, retention, samples, setting,
+    silence, slot, stale, status, sweep, token, why,
 };
 
 impl Store {
@@ -42,7 +42,10 @@ impl Store {
             retention::STATEMENTS,
             samples::STATEMENTS,
             setting::STATEMENTS,
+            silence::STATEMENTS,
+            silence::PAST,
             slot::STATEMENTS,
+            stale::STATEMENTS,
             status::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,
