@@ -20,6 +20,7 @@ mod migrate;
 mod openapi;
 mod pause;
 mod policies_http;
+mod policy_code;
 mod pulse;
 mod readme;
 mod silences;
