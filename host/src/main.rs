@@ -26,6 +26,7 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Pause(options) => cli::pause::run(&options),
         Command::Policy(command) => cli::policy::run(&command),
         Command::Resume(options) => cli::pause::resume(&options),
+        Command::Silence(options) => cli::silence::run(&options),
         Command::Demo(options) => cli::demo::run(&options),
         Command::DemoService(options) => cli::demo::service(&options),
         Command::Tethered(options) => cli::demo::tethered(&options),

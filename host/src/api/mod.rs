@@ -27,6 +27,7 @@ mod queue;
 mod remediate;
 mod remediator;
 mod settings;
+mod silences;
 mod simulator;
 mod tester;
 mod tokens;
@@ -186,6 +187,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(simulator::router())
         .merge(tester::router())
         .merge(pause::router())
+        .merge(silences::router())
         .merge(tokens::router())
         .merge(health::router())
         .merge(docs::router())

@@ -11,6 +11,7 @@ pub mod output;
 pub mod pause;
 pub mod policy;
 pub mod serve;
+pub mod silence;
 pub mod token;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub enum Command {
     Policy(policy::Command),
     /// Let automation go on
     Resume(pause::Resume),
+    /// Leave alone what matches, for a time or on certain days and hours
+    Silence(silence::Options),
     /// Break a small service and watch it being healed
     Demo(demo::Options),
     /// The service the demo breaks

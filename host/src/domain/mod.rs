@@ -12,6 +12,7 @@ pub mod ladder;
 pub(crate) mod mutant;
 mod overlap;
 pub mod policy;
+pub mod silence;
 pub mod time;
 pub mod token;
 pub mod worst;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::rehearsal::{Assumed, Counts, Ends, Error, Rehearsal, Stage, compiled};
 use crate::domain::Timestamp;
 use crate::domain::policy::Policy;
-use crate::store::{Accepted, EpisodeRow, LogRow, PastPause, PastSpent, Store};
+use crate::store::{Accepted, EpisodeRow, LogRow, PastPause, PastSilence, PastSpent, Store};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Wanted {
     pub to: Timestamp,
     /// What is assumed of actions that nobody has made.
     pub assumed: Assumed,
-    /// As it was: recorded pauses hold, and an action that was made live ends as it did.
+    /// As it was: recorded pauses and silences hold, and an action that was made live ends as it did.
     pub as_it_was: bool,
     /// Decisions and incidents that are answered.
     pub limit: usize,
@@ -75,6 +75,8 @@ pub async fn run(
     let mut ends = Ends { assumed: wanted.assumed, ..Ends::default() };
     if wanted.as_it_was {
         let past = source.past_ends(wanted.from, wanted.to).await?;
+        let withheld = past.iter().filter(|end| end.withheld).map(|end| end.of.clone());
+        ends.withheld = withheld.collect();
         ends.known = past.into_iter().map(|end| (end.of, end.ended)).collect();
     }
     let mut rehearsal = Rehearsal::new(stage, policies, ends, wanted.from).await?;
@@ -218,6 +220,7 @@ struct Agenda {
     /// Where no tick was recorded they come at this pace.
     every: Option<Duration>,
     pauses: std::iter::Peekable<std::vec::IntoIter<PastPause>>,
+    silences: std::iter::Peekable<std::vec::IntoIter<PastSilence>>,
     spent: std::iter::Peekable<std::vec::IntoIter<PastSpent>>,
 }
 
@@ -226,12 +229,13 @@ impl Agenda {
         let recorded = source.ticks(wanted.from, wanted.to).await?;
         let every = stage.settings.tick().max(Duration::from_secs(1));
         let every = recorded.is_empty().then_some(every);
-        let mut pauses = Vec::new();
+        let (mut pauses, mut silences) = (Vec::new(), Vec::new());
         if wanted.as_it_was {
             pauses = source.past_pauses(wanted.to).await?;
             // Of those before the beginning only the last says what held there.
             let before = pauses.iter().rposition(|pause| pause.at < wanted.from).unwrap_or(0);
             pauses.drain(..before);
+            silences = source.past_silences(wanted.to).await?;
         }
         let ours: HashSet<i64> = wanted.policies.iter().map(|policy| policy.id).collect();
         let mut spent = source.past_spent(wanted.from, wanted.to).await?;
@@ -244,6 +248,7 @@ impl Agenda {
             tick,
             every,
             pauses: pauses.into_iter().peekable(),
+            silences: silences.into_iter().peekable(),
             spent: spent.into_iter().peekable(),
         })
     }
@@ -254,13 +259,19 @@ impl Agenda {
             let tick = self.tick.map(|(at, _)| at);
             let pause = self.pauses.peek().map(|pause| pause.at);
             let spent = self.spent.peek().map(|spent| spent.at);
-            let Some(first) = [tick, pause, spent].into_iter().flatten().min().filter(|first| *first <= at)
+            let silence = self.silences.peek().map(|silence| silence.at);
+            let Some(first) =
+                [tick, pause, silence, spent].into_iter().flatten().min().filter(|first| *first <= at)
             else {
                 return Ok(());
             };
             if pause == Some(first) {
                 if let Some(pause) = self.pauses.next() {
                     rehearsal.pause(pause).await?;
+                }
+            } else if silence == Some(first) {
+                if let Some(past) = self.silences.next() {
+                    rehearsal.silence(&past).await?;
                 }
             } else if spent == Some(first) {
                 if let Some(PastSpent { target, at, .. }) = self.spent.next() {

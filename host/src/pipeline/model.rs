@@ -55,6 +55,8 @@ struct World {
     actions: Vec<Made>,
     storms: HashMap<i64, Timestamp>,
     paused: bool,
+    /// The target that people want left alone.
+    silenced: Option<String>,
     next_id: i64,
 }
 
@@ -85,6 +87,7 @@ impl World {
             actions: Vec::new(),
             storms: HashMap::new(),
             paused: false,
+            silenced: None,
             next_id: 1,
         }
     }
@@ -115,6 +118,8 @@ impl World {
             }
             _ => {
                 self.paused = self.random.below(4) == 0;
+                let target = self.random.below(TARGETS as u64 * 2);
+                self.silenced = (target < TARGETS as u64).then(|| format!("web-{target}"));
                 Ok(())
             }
         }
@@ -183,6 +188,8 @@ impl World {
                 last_ended_at: of.last().and_then(|made| made.ended),
                 last_violated_at: now,
                 reason: None,
+                silence: None,
+                calm: false,
             }
         });
         let (known, touched, sick) = self.fleet(at, now);
@@ -195,6 +202,8 @@ impl World {
                 self.actions.iter().filter(|made| made.policy == pair.policy && made.at > since).count(),
             ),
             paused: self.paused.then_some(None),
+            silences: scene::silence(self.silenced.as_deref(), now),
+            silenced: None,
             everybody: Spent {
                 used: number(self.since(now.before(EVERYBODY.1)).count()),
                 limit: EVERYBODY.0,
@@ -240,6 +249,7 @@ impl World {
                     }
                 }
                 IncidentChange::Decided { verdict: Verdict::Suppress { .. }, .. } => {}
+                IncidentChange::Calm { .. } => {}
                 IncidentChange::Closed { .. } => self.closed(at, finding, pair)?,
             }
         }
@@ -266,6 +276,7 @@ impl World {
         promise(finding.target.is_some(), "acted without a target")?;
         promise(policy.mode == Mode::Auto, "a policy that observes acted")?;
         promise(!self.paused, "acted in a pause")?;
+        promise(self.silenced.as_ref() != Some(&pair.target), "acted on what was to be left alone")?;
         promise(incident.state == State::Open, "acted after a human was given it")?;
         promise(now.since(finding.observed_at) <= rails.max_event_age, "acted on an old event")?;
         promise(earlier.iter().all(|made| made.ended.is_some()), "two at once")?;

@@ -3,7 +3,7 @@
 //!
 //! It predicts decisions, not the world's answer to them: samples stay as they are, whatever an action would have changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Fault, Limits};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::store::{Error as StoreError, PastPause, Plan, SeriesRow, Store, TailSample, Which};
+use crate::store::{Error as StoreError, PastPause, PastSilence, Plan, SeriesRow, Store, TailSample, Which};
 
 /// What a rehearsal stands on, as the server it is of does.
 #[derive(Clone, Debug)]
@@ -90,6 +90,8 @@ pub struct Rule {
 pub struct Ends {
     /// Those of which it is known: when and how; none: not yet.
     pub known: HashMap<Made, Option<(Timestamp, Phase)>>,
+    /// Those that were not started when their turn came.
+    pub withheld: HashSet<Made>,
     /// The first of these that fits.
     pub rules: Vec<Rule>,
     /// All others.
@@ -113,6 +115,7 @@ struct Due {
     target: String,
     incident: Option<i64>,
     phase: Phase,
+    withheld: bool,
 }
 
 /// See the module.
@@ -256,6 +259,12 @@ impl Rehearsal {
         Ok(())
     }
 
+    /// People silenced something, or ended that.
+    pub async fn silence(&mut self, past: &PastSilence) -> Result<(), Error> {
+        self.reach(past.at).await?;
+        Ok(self.store.rehearse_silence(past).await?)
+    }
+
     /// Somebody else made an action on that target.
     pub async fn spent(&mut self, at: Timestamp, target: &str) -> Result<(), Error> {
         self.reach(at).await?;
@@ -268,7 +277,9 @@ impl Rehearsal {
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= at) {
             let ((when, action), due) = entry.remove_entry();
             self.clock.reach(when);
-            self.store.rehearse_end((action, &due.target), due.incident, due.phase, when).await?;
+            self.store
+                .rehearse_end((action, &due.target), due.incident, (due.phase, due.withheld), when)
+                .await?;
         }
         self.clock.reach(at);
         Ok(())
@@ -292,7 +303,8 @@ impl Rehearsal {
                 Which::New(at) => plan.opened[at].id,
                 Which::Known(id) => id,
             });
-            self.due.insert((at, action.id), Due { target: action.target.clone(), incident, phase });
+            let (target, withheld) = (action.target.clone(), self.ends.withheld.contains(&made));
+            self.due.insert((at, action.id), Due { target, incident, phase, withheld });
         }
     }
 

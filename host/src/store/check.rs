@@ -8,7 +8,7 @@ use super::{Error, Result, Store, on};
 use super::{
     action, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger, list, migrate, node,
     numbers, pause, policy, pull, query, read, record, rehearse, report, retention, revision, samples,
-    setting, slot, status, sweep, token, why,
+    setting, silence, slot, stale, status, sweep, token, why,
 };
 
 impl Store {
@@ -43,7 +43,10 @@ impl Store {
             revision::STATEMENTS,
             samples::STATEMENTS,
             setting::STATEMENTS,
+            silence::STATEMENTS,
+            silence::PAST,
             slot::STATEMENTS,
+            stale::STATEMENTS,
             status::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,

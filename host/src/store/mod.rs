@@ -33,8 +33,10 @@ mod revision;
 mod rows;
 mod samples;
 mod setting;
+mod silence;
 mod slot;
 pub(crate) mod sql;
+mod stale;
 mod status;
 mod sweep;
 mod token;
@@ -55,6 +57,7 @@ pub use claim::{Claimed, Dispatch, Lease, Planned, Task};
 pub use drift::{DriftRow, Drifted};
 pub use effect::Effect;
 pub use finish::{Ending, Finished};
+pub use fleet::OpenIncident;
 pub use ids::Block;
 pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
 pub use list::{ActionFilter, IncidentFilter, Part, Place};
@@ -72,6 +75,7 @@ pub use retention::Limits;
 pub use revision::{KEPT as KEPT_REVISIONS, Revision};
 pub use rows::{AttemptRow, CallRow, Moved};
 pub use setting::Overrides;
+pub use silence::{PastSilence, Silenced};
 use sql::{Dialect, Sql};
 pub use status::{StatusSet, Wanted};
 pub use token::{NewToken, Revoked};
@@ -173,6 +177,7 @@ enum Pool {
 pub struct Store {
     pool: Pool,
     everywhere: Everywhere,
+    silences: silence::Memory,
 }
 
 /// A transaction on either database.
@@ -256,7 +261,8 @@ impl Store {
             }
         };
         // Until somebody says what is allowed, nothing is.
-        Ok(Self { pool, everywhere: Everywhere { max_actions: 0, window: Duration::from_hours(1) } })
+        let everywhere = Everywhere { max_actions: 0, window: Duration::from_hours(1) };
+        Ok(Self { pool, everywhere, silences: silence::Memory::default() })
     }
 
     /// The same, with what limits all actions together.

@@ -94,6 +94,8 @@ pub enum Verdict {
         reason: &'static str,
         /// Until when it holds.
         until: Option<Timestamp>,
+        /// The silence, where it is one.
+        silence: Option<i64>,
     },
     /// Handed to a human, for that reason.
     HandOver(&'static str),
@@ -117,6 +119,11 @@ pub enum IncidentChange {
         /// The values that led to it.
         facts: Value,
     },
+    /// Its condition is clear while an action of it waits or runs.
+    Calm {
+        /// Which.
+        incident: Which,
+    },
     /// It is over.
     Closed {
         /// Which.
@@ -134,7 +141,9 @@ impl IncidentChange {
     /// What it is about.
     pub(super) fn incident(&self) -> Which {
         match self {
-            Self::Decided { incident, .. } | Self::Closed { incident, .. } => *incident,
+            Self::Decided { incident, .. } | Self::Calm { incident } | Self::Closed { incident, .. } => {
+                *incident
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ statements! { pub(super) STATEMENTS:
         FROM series WHERE simulated = FALSE ORDER BY id";
     FIRST = "SELECT MIN(n), MIN(at) FROM chunk WHERE at >= $1";
     NEXT = "SELECT n, at, first_id, data FROM chunk WHERE n >= $1 ORDER BY n LIMIT 64";
-    ENDED = "SELECT policy_id, target, step, created_at, completed_at, state FROM action
+    ENDED = "SELECT policy_id, target, step, created_at, completed_at, state,
+        (withheld IS NOT NULL) FROM action
         WHERE origin = 'policy' AND simulated = FALSE AND policy_id IS NOT NULL AND step IS NOT NULL
         AND created_at >= $1 AND created_at < $2";
     SPENT = "SELECT r.policy_id, a.origin, r.target, r.at FROM reservation r JOIN action a ON a.id = r.action_id
@@ -31,7 +32,7 @@ statements! { pub(super) STATEMENTS:
         FROM incident WHERE simulated = FALSE AND id > $1 ORDER BY id LIMIT $2";
     DEEDS = "SELECT id, policy_name, kind, target, step, params, state, verdict, created_at FROM action
         WHERE simulated = FALSE AND policy_id IS NOT NULL AND id > $1 ORDER BY id LIMIT $2";
-    END = "UPDATE action SET state = $2, completed_at = $3 WHERE id = $1 AND completed_at IS NULL";
+    END = "UPDATE action SET state = $2, completed_at = $3, withheld = CASE WHEN $4 THEN 'recorded' END WHERE id = $1 AND completed_at IS NULL";
     HELD = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, 0, $2, $3)";
 }
 
@@ -125,6 +126,8 @@ pub struct PastEnd {
     pub of: (i64, String, i64, Timestamp),
     /// When it ended and how; none: it has not.
     pub ended: Option<(Timestamp, Phase)>,
+    /// It was not started when its turn came.
+    pub withheld: bool,
 }
 
 /// One transaction of the past.
@@ -215,15 +218,15 @@ impl Store {
 
     /// How the actions that policies made then have ended.
     pub async fn past_ends(&self, from: Timestamp, to: Timestamp) -> Result<Vec<PastEnd>> {
-        type Row = (i64, String, i64, i64, Option<i64>, String);
+        type Row = (i64, String, i64, i64, Option<i64>, String, bool);
         let mut tx = self.reading().await?;
         let sql = tx.text(&ENDED);
         let found: Vec<Row> =
             on!(&mut tx, c => sqlx::query_as(sql).bind(from.micros()).bind(to.micros()).fetch_all(c).await?);
-        let end = |(policy, target, step, created, completed, state): Row| {
+        let end = |(policy, target, step, created, completed, state, withheld): Row| {
             let phase = rows::phase(&state)?;
             let ended = completed.map(|at| (Timestamp::from_micros(at), phase));
-            Ok(PastEnd { of: (policy, target, step, Timestamp::from_micros(created)), ended })
+            Ok(PastEnd { of: (policy, target, step, Timestamp::from_micros(created)), ended, withheld })
         };
         found.into_iter().map(end).collect()
     }
@@ -283,7 +286,7 @@ impl Store {
         &self,
         (action, target): (i64, &str),
         incident: Option<i64>,
-        phase: Phase,
+        (phase, withheld): (Phase, bool),
         now: Timestamp,
     ) -> Result<()> {
         let mut tx = self.begin().await?;
@@ -291,7 +294,7 @@ impl Store {
             record::hand_over(&mut tx, incident, "outcome_unknown", now).await?;
         }
         let sql = tx.text(&END);
-        on!(&mut tx, c => sqlx::query(sql).bind(action).bind(phase.word()).bind(now.micros())
+        on!(&mut tx, c => sqlx::query(sql).bind(action).bind(phase.word()).bind(now.micros()).bind(withheld)
             .execute(c).await?.rows_affected());
         if phase != Phase::Uncertain {
             slot::leave(&mut tx, target, action, now).await?;

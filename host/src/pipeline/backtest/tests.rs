@@ -15,6 +15,7 @@ use crate::domain::action::Effects;
 use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::domain::guardrails::Everywhere;
 use crate::domain::policy::{Source, Spec};
+use crate::domain::silence::Wish;
 use crate::domain::{Phase, Timestamp};
 use crate::engine::Limits;
 use crate::metrics::Metrics;
@@ -24,7 +25,7 @@ use crate::pipeline::rehearsal::{Assumed, Stage};
 use crate::pipeline::settings::Live;
 use crate::queue::Queue;
 use crate::store::{
-    ActionDraft, Change, Dispatch, Durability, Ending, Finished, Lease, Location, Planned, Store,
+    ActionDraft, Change, Dispatch, Durability, Ending, Finished, Lease, Location, Planned, Silenced, Store,
 };
 
 const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -117,6 +118,7 @@ struct Server {
     running: Vec<(Timestamp, Lease)>,
     events: usize,
     paused: bool,
+    silenced: Vec<i64>,
     _dir: tempfile::TempDir,
 }
 
@@ -165,6 +167,7 @@ impl Server {
             running: Vec::new(),
             events: 0,
             paused: false,
+            silenced: Vec::new(),
             _dir: dir,
         }
     }
@@ -269,11 +272,33 @@ impl Server {
         } else if self.paused && second % 211 == 140 {
             self.store.resume("ann", now).await.unwrap();
             self.paused = false;
+        } else if second % 53 == 20 {
+            // Sometimes until somebody ends it, sometimes by itself, and once in a while said anew.
+            let wish = quiet(&mut self.random, now);
+            if let Silenced::Done(made) = self.store.add_silence(wish, "ann", now).await.unwrap() {
+                self.silenced.push(made.id);
+            }
+        } else if second % 53 == 40 {
+            let Some(id) = self.silenced.pop() else { return };
+            if self.random.below(2) == 0 {
+                self.store.expire_silence(id, ("bob", |_| true), now).await.unwrap();
+            } else {
+                let wish = quiet(&mut self.random, now);
+                self.store.replace_silence(id, wish, ("bob", |_| true), now).await.unwrap();
+            }
         } else if second % 37 == 5 {
             let mut draft = by_hand(format!("web-{}", self.random.below(40)), self.clock.id());
             self.store.create_action(&mut draft, None, "ann", now).await.unwrap();
         }
     }
+}
+
+/// Some targets, a policy or all, for a time.
+fn quiet(random: &mut Random, now: Timestamp) -> Wish {
+    let selector = ["target=~web-.*[1-4]", "policy=~policy-.*[05]", "target=~.+"];
+    let matchers = vec![selector[usize::try_from(random.below(3)).unwrap_or(0)].to_owned()];
+    let ends_at = Some(now.after(Duration::from_secs(5 + random.below(40))));
+    Wish { matchers, starts_at: now, ends_at, recurring: None, comment: "release".to_owned() }
 }
 
 fn by_hand(target: String, execution_id: String) -> ActionDraft {
@@ -351,7 +376,9 @@ async fn it_comes_to_the_decisions_that_were_made_live() {
         begun.elapsed()
     );
     assert!(recorded > 100 && outcome.counts.actions > 20, "{recorded} decisions");
-    for word in ["act", "observe", "settling", "cooldown", "incident_open", "paused", "handed_over"] {
+    for word in
+        ["act", "observe", "settling", "cooldown", "incident_open", "paused", "silenced", "handed_over"]
+    {
         assert!(words.contains_key(word), "{word} never happened: {words:?}");
     }
 }

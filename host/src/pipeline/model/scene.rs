@@ -1,5 +1,6 @@
 //! Random numbers from a seed, and random policies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,6 +8,7 @@ use serde_json::json;
 use crate::domain::Timestamp;
 use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
 use crate::domain::policy::{Mode, Policy, Source, Spec};
+use crate::domain::silence::{Active, Compiled as Silenced, Silence, Wish};
 use crate::engine::Compiled;
 
 pub(in crate::pipeline) struct Random(pub(in crate::pipeline) u64);
@@ -69,4 +71,24 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         spec,
     };
     Compiled::new(policy).unwrap_or_else(|fault| panic!("{fault:?}"))
+}
+
+/// A silence about that target, or none.
+pub(super) fn silence(target: Option<&str>, now: Timestamp) -> Active {
+    let Some(target) = target else { return Active::default() };
+    let until = now.after(Duration::from_hours(1));
+    let matchers = vec![format!("target={target}"), "policy=~p-.+".to_owned(), "action!=notify".to_owned()];
+    let wish =
+        Wish { matchers, starts_at: now, ends_at: Some(until), recurring: None, comment: String::new() };
+    let silence = Silence {
+        id: 1,
+        version: 1,
+        wish,
+        author: String::new(),
+        created_at: now,
+        updated_at: now,
+        expired_at: None,
+    };
+    let compiled = Silenced::new(silence).unwrap_or_else(|why| panic!("{why}"));
+    Active::new(vec![(Arc::new(compiled), until)])
 }

@@ -8,6 +8,7 @@ use super::Writer;
 use crate::domain::Timestamp;
 use crate::domain::decide::{Fleet, Ledger, Spent};
 use crate::domain::policy::Mode;
+use crate::domain::silence::Active;
 use crate::engine::{Compiled, Findings};
 use crate::pipeline::decide::Pair;
 use crate::store::{Error, Writing};
@@ -105,10 +106,11 @@ impl Writer {
         tx.lock_ledgers(&spending).await?;
         // Who only observes spends nothing: it is not asked what there is to spend, nor whether that is allowed.
         spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode == Mode::Auto));
-        let (mut everybody, mut paused) = (Spent::default(), None);
+        let (mut everybody, mut paused, mut silences) = (Spent::default(), None, Active::default());
         if !spending.is_empty() {
             everybody = tx.spent(self.parts.store.everywhere(), now).await?;
             paused = tx.paused(now).await?;
+            silences = tx.silenced(&self.parts.store, now).await?;
         }
         let mut shared = HashMap::new();
         for id in spending {
@@ -126,7 +128,8 @@ impl Writer {
             let window = now.before(policy.guardrails.window);
             let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
             let OfPolicy { failures, fleet } = shared.get(&policy.id).copied().unwrap_or_default();
-            ledgers.insert(pair, Ledger { paused, everybody, fleet, failures, ..ledger });
+            let silences = silences.clone();
+            ledgers.insert(pair, Ledger { paused, silences, everybody, fleet, failures, ..ledger });
         }
         Ok(ledgers)
     }
