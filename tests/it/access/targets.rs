@@ -98,9 +98,12 @@ fn silences_are_bound_to_the_tokens_targets() {
     let own = make(&operator, json!(["target=web-1", "policy=cpu"])).expect(201).json();
     assert!(own["author"].as_str().unwrap().contains("operator"), "{own}");
     // Of an expression nobody can say what it will match.
-    for matchers in
-        [json!(["target=mail"]), json!(["target=~web-.*"]), json!(["policy=cpu"]), json!(["target!=db"])]
-    {
+    for matchers in [
+        json!(["target=mail"]),
+        json!(["target=~web-.*"]),
+        json!(["policy=cpu"]),
+        json!(["target!=db", "action=restart"]),
+    ] {
         make(&operator, matchers.clone()).expect(403);
         let foreign = make(&scene.admin, matchers).expect(201).json();
         let path = format!("/api/v1/silences/{}", foreign["id"]);
