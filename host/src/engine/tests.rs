@@ -270,8 +270,17 @@ fn compiled(expression: &str) -> Arc<Compiled> {
     };
     let at = Timestamp::from_micros(0);
     let (declared, source) = (None, Source::Api);
-    let policy =
-        Policy { id: 1, version: 1, enabled: true, declared, source, created_at: at, updated_at: at, spec };
+    let policy = Policy {
+        id: 1,
+        version: 1,
+        enabled: true,
+        declared,
+        filed: None,
+        source,
+        created_at: at,
+        updated_at: at,
+        spec,
+    };
     Arc::new(Compiled::new(policy).unwrap())
 }
 

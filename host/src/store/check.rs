@@ -7,8 +7,8 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger, list, migrate, node,
-    numbers, pause, policy, pull, query, read, record, rehearse, report, retention, samples, setting,
-    silence, slot, stale, status, sweep, token, why,
+    numbers, pause, policy, pull, query, read, record, rehearse, report, retention, revision, samples,
+    setting, silence, slot, stale, status, sweep, token, why,
 };
 
 impl Store {
@@ -40,6 +40,7 @@ impl Store {
             rehearse::STATEMENTS,
             report::STATEMENTS,
             retention::STATEMENTS,
+            revision::STATEMENTS,
             samples::STATEMENTS,
             setting::STATEMENTS,
             silence::STATEMENTS,

@@ -11,7 +11,7 @@ use super::{Error, Lite, Pool, Result, Store, on};
 use crate::domain::event::PARTITIONS;
 
 /// Every migration, in order; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str); 12] = [
     (1, "start", include_str!("../../../migrations/0001_start.sql")),
     (2, "access", include_str!("../../../migrations/0002_access.sql")),
     (3, "actions", include_str!("../../../migrations/0003_actions.sql")),
@@ -21,6 +21,7 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
     (11, "pause", include_str!("../../../migrations/0011_pause.sql")),
     (12, "ladder", include_str!("../../../migrations/0012_ladder.sql")),
     (13, "fleet", include_str!("../../../migrations/0013_fleet.sql")),
+    (14, "revisions", include_str!("../../../migrations/0014_revisions.sql")),
     (15, "silence", include_str!("../../../migrations/0015_silence.sql")),
     (18, "tick", include_str!("../../../migrations/0018_tick.sql")),
 ];

@@ -227,6 +227,7 @@ async fn chosen(api: &Api, names: Option<Vec<String>>, drafts: Vec<Draft>) -> Re
             version: known.as_ref().map_or(1, |known| known.version + 1),
             enabled: true,
             declared: None,
+            filed: None,
             source: Source::Api,
             created_at: at,
             updated_at: at,

@@ -9,6 +9,9 @@ use super::shape::Reloaded;
 use crate::api::Api;
 use crate::api::problem::{self, Invalid, Problem};
 
+/// Changed policies that are analysed; `GET /api/v1/policies/{policy_name}/analysis` tells of the others.
+const ANALYZED: usize = 100;
+
 /// Reads the policy files again.
 ///
 /// In one transaction: policies of files are added, changed and removed; those made over the API are left alone. A bad
@@ -31,7 +34,12 @@ pub(super) async fn reload(State(api): State<Api>) -> Result<Json<Reloaded>, Pro
         files::Error::Store(wrong) => wrong.into(),
     })?;
     api.ingest.policies_changed(synced.rev).await;
-    let Synced { added, updated, removed, errors, notes, total, .. } = synced;
+    let Synced { added, updated, removed, errors, mut notes, total, .. } = synced;
+    for name in added.iter().chain(&updated).take(ANALYZED) {
+        let Some(policy) = api.store.policy(name).await? else { continue };
+        let found = super::analysis::warnings(&api, &policy).await;
+        notes.extend(found.into_iter().map(|warning| format!("{name}: {warning}")));
+    }
     let message = format!("Policies reloaded successfully ({total} policies)");
     Ok(Json(Reloaded { ok: true, message, added, updated, removed, errors, warnings: notes }))
 }

@@ -64,6 +64,7 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         version: 1,
         enabled: true,
         declared: None,
+        filed: None,
         source: Source::Api,
         created_at: at,
         updated_at: at,

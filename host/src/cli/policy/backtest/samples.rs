@@ -82,6 +82,7 @@ fn policies(options: &Options) -> Result<(Vec<Policy>, Vec<String>), Error> {
             version: 1,
             enabled: draft.enabled,
             declared: None,
+            filed: None,
             source: Source::File,
             created_at: now,
             updated_at: now,

@@ -178,6 +178,7 @@ impl TestFile {
             version: 1,
             enabled: draft.enabled,
             declared: None,
+            filed: None,
             source: Source::File,
             created_at: file.begin,
             updated_at: file.begin,
