@@ -77,9 +77,12 @@ fn the_worst_case_names_what_bounds_it_and_conditions_are_judged() {
     let (worst_case, _, said) = worst("wide", json!({"auto_remediate": true, "guardrails": wide}));
     assert_eq!(worst_case, json!({"actions_per_hour": 600, "bound_by": "blast_radius"}));
     assert!(said.contains("600 actions in an hour, bound by blast_radius"), "{said}");
-    let rare = json!({"target": "web-1", "guardrails": {"cooldown": "30m", "settle": "30m"}});
-    let (worst_case, _, _) = worst("rare", rare);
+    let rare = |settle: &str| json!({"target": "web-1", "guardrails": {"cooldown": "30m", "settle": settle}});
+    let (worst_case, _, _) = worst("rare", rare("40m"));
     assert_eq!(worst_case, json!({"actions_per_hour": 2, "bound_by": "cooldown"}));
+    // Inside an incident the time to settle takes the cooldown's place.
+    let (worst_case, _, _) = worst("sooner", rare("20m"));
+    assert_eq!(worst_case, json!({"actions_per_hour": 3, "bound_by": "cooldown"}));
     let cel = |text: &str| json!({"condition": {"type": "cel", "expression": text}});
     let (_, condition, said) = worst("never", cel(r#"last("cpu") > 90.0 && last("cpu") < 80.0"#));
     assert_eq!(condition, "never");

@@ -14,8 +14,10 @@ const ANALYZED: usize = 100;
 
 /// Reads the policy files again.
 ///
-/// In one transaction: policies of files are added, changed and removed; those made over the API are left alone. A bad
-/// or repeated entry is skipped and named in `errors`. A file that can't be read changes nothing at all.
+/// In one transaction: policies of files are added, changed and removed; those made over the API are left alone. What was
+/// changed over the API of a policy that its file says nothing new of stays, and is named in `warnings`; so is what a file
+/// that has changed replaces. A bad or repeated entry is skipped and named in `errors`. A file that can't be read changes
+/// nothing at all.
 #[utoipa::path(post, path = "/api/v1/policies/reload", tag = "policies", security(("token" = ["author"])),
     responses((status = 200, description = "What has changed", body = Reloaded),
         (status = 409, description = "Others keep changing the policies", body = problem::Body),
