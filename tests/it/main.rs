@@ -12,6 +12,7 @@ mod guardrails;
 mod hostile;
 mod hot_reload;
 mod house;
+mod interleave;
 mod ladder;
 mod limits;
 mod look_back;

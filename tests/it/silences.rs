@@ -146,7 +146,14 @@ fn it_ends_by_itself_and_the_longest_is_named() {
         by_hand["warnings"][0].as_str().unwrap().contains(&format!("silence {}", short["id"])),
         "{by_hand}"
     );
-    wait_until(LONG, "the tick to act", || target.count() == 2);
+    let held = vigil.post_json("/api/v1/actions", &json!({"target": "web-1", "action": "custom"}));
+    let queue = Request::new("POST", &format!("/api/v1/actions/{}/queue", held["action_id"]));
+    let queued = vigil.send(&queue).expect(200).json();
+    assert!(
+        queued["warnings"][0].as_str().unwrap().contains(&format!("silence {}", short["id"])),
+        "{queued}"
+    );
+    wait_until(LONG, "the tick to act", || target.count() == 3);
     let told = why(&vigil, &first);
     let ids: Vec<&Value> =
         told["decisions"].as_array().unwrap().iter().map(|one| &one["silence"]["id"]).collect();

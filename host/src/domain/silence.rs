@@ -80,6 +80,17 @@ impl State {
         }
     }
 
+    /// How a silence stands whose next window is that one.
+    #[must_use]
+    pub fn of(next: Option<Window>, now: Timestamp) -> Self {
+        match next {
+            Some((from, to)) if from <= now && now < to => Self::Active,
+            Some(_) => Self::Pending,
+            // One whose days do not come again before its end is over, too.
+            None => Self::Expired,
+        }
+    }
+
     /// The state of that word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
@@ -92,6 +103,19 @@ impl Silence {
     #[must_use]
     pub fn over(&self, now: Timestamp) -> bool {
         self.expired_at.is_some() || self.wish.ends_at.is_some_and(|end| end <= now)
+    }
+
+    /// The next `count` times that it holds and that end after `now`, by its own calendar; the first may have begun.
+    #[must_use]
+    pub fn windows(&self, calendar: Option<&Calendar>, now: Timestamp, count: usize) -> Vec<Window> {
+        if self.over(now) {
+            return Vec::new();
+        }
+        let starts = self.wish.starts_at;
+        let last = self.wish.ends_at.unwrap_or(Timestamp::from_micros(i64::MAX));
+        let Some(calendar) = calendar else { return vec![(starts, last)] };
+        let windows = calendar.upcoming(now.max(starts), count).into_iter();
+        windows.map(|(from, to)| (from.max(starts), to.min(last))).filter(|(from, to)| from < to).collect()
     }
 }
 
@@ -138,28 +162,10 @@ impl Compiled {
         &self.matchers
     }
 
-    /// The next `count` times that it holds and that end after `now`; the first may have begun.
+    /// See [`Silence::windows`].
     #[must_use]
     pub fn windows(&self, now: Timestamp, count: usize) -> Vec<Window> {
-        if self.silence.over(now) {
-            return Vec::new();
-        }
-        let (starts, ends) = (self.silence.wish.starts_at, self.silence.wish.ends_at);
-        let last = ends.unwrap_or(Timestamp::from_micros(i64::MAX));
-        let Some(calendar) = &self.calendar else { return vec![(starts, last)] };
-        let windows = calendar.upcoming(now.max(starts), count).into_iter();
-        windows.map(|(from, to)| (from.max(starts), to.min(last))).filter(|(from, to)| from < to).collect()
-    }
-
-    /// How it stands, given its next window.
-    #[must_use]
-    pub fn state(&self, next: Option<Window>, now: Timestamp) -> State {
-        match next {
-            Some((from, to)) if from <= now && now < to => State::Active,
-            // A calendar whose days do not come again before its end is over, too.
-            None => State::Expired,
-            Some(_) => State::Pending,
-        }
+        self.silence.windows(self.calendar.as_ref(), now, count)
     }
 }
 

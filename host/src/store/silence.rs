@@ -264,7 +264,7 @@ impl Store {
         let known = self.silences.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |state| {
             let all = known.all.iter().filter(|(one, _)| !one.silence.over(now));
-            rows::number(all.filter(|(one, window)| one.state(*window, now) == state).count())
+            rows::number(all.filter(|(_, window)| State::of(*window, now) == state).count())
         };
         Ok([(State::Pending, of(State::Pending)), (State::Active, of(State::Active)), (State::Expired, over)])
     }

@@ -70,7 +70,10 @@ fn what_is_no_silence_is_refused_by_name() {
     for (member, value, loc) in table {
         let mut body = whole.clone();
         body[member] = value.clone();
-        for path in ["/api/v1/silences", "/api/v1/silences/preview"] {
+        // A preview needs no reason.
+        let blank = member == "comment" && value == "  ";
+        let paths = ["/api/v1/silences", "/api/v1/silences/preview"];
+        for path in &paths[..if blank { 1 } else { 2 }] {
             let refused = vigil.post(path, &body).expect(422).json();
             let mut place = vec![json!("body")];
             place.extend(loc.as_array().unwrap().iter().cloned());

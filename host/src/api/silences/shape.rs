@@ -11,7 +11,7 @@ use crate::api::policies::duration;
 use crate::api::problem::{Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::domain::silence::{
-    Calendar, Compiled, ENDLESS, ENTRIES, Hours, LENGTH, MATCHERS, Recurring, Silence, State, Wish, matchers,
+    Calendar, ENDLESS, ENTRIES, Hours, LENGTH, MATCHERS, Recurring, Silence, State, Wish, matchers,
 };
 
 /// The longest silence that is no calendar, and how far ahead one may begin.
@@ -116,18 +116,10 @@ pub(super) struct Ended {
 impl SilenceInfo {
     /// A silence as it stands now.
     pub(super) fn of(silence: Silence, now: Timestamp) -> Self {
-        let Silence { id, version, wish, author, created_at, updated_at, expired_at } = silence.clone();
-        let over = silence.over(now);
-        let (state, next) = match Compiled::new(silence) {
-            Ok(_) if over => (State::Expired, None),
-            Ok(compiled) => {
-                let next = compiled.windows(now, 1).first().copied();
-                (compiled.state(next, now), next)
-            }
-            // It holds nothing back.
-            Err(_) => (State::Expired, None),
-        };
-        // A calendar that runs on for ever has an end to its window that is none.
+        let calendar = silence.wish.recurring.as_ref().map(Calendar::new).transpose();
+        let next = calendar.ok().and_then(|of| silence.windows(of.as_ref(), now, 1).first().copied());
+        let state = State::of(next, now);
+        let Silence { id, version, wish, author, created_at, updated_at, expired_at } = silence;
         Self {
             id,
             state,
