@@ -20,6 +20,7 @@ mod openapi;
 mod pause;
 mod policies_http;
 mod pulse;
+mod rails;
 mod readme;
 mod stage;
 mod support;

@@ -320,10 +320,19 @@ pub fn storms(policy: &Policy, ledger: &Ledger) -> bool {
     policy.guardrails.mass_failure.is(ledger.fleet.sick, ledger.fleet.known)
 }
 
-/// Whether a sample on which the condition is clear ends the incident: it must have been observed after the incident's
-/// last action had ended and settled, or there was none.
+/// Whether a sample on which it is clear ends the incident: that must have held for `keep` without a break, and the sample
+/// must have been observed after the incident's last action had ended and settled, or there was none.
 #[must_use]
-pub fn clears(incident: &Standing, settle: Duration, observed_at: Timestamp) -> bool {
+pub fn clears(
+    incident: &Standing,
+    settle: Duration,
+    observed_at: Timestamp,
+    (keep, now): (Duration, Timestamp),
+) -> bool {
+    let kept = now.since(incident.clear_since.unwrap_or(now));
+    if kept < keep && holds(Fault::Keep) {
+        return false;
+    }
     if incident.state == State::HandedOver || incident.actions == 0 {
         return true;
     }

@@ -12,6 +12,10 @@ pub struct Guardrails {
     #[serde(rename = "for", with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
     pub hold: Duration,
+    /// How long it must be clear without a break before an incident ends.
+    #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "1m")]
+    pub keep: Duration,
     /// Pause per policy and target, from one action's reservation to the next; failed actions count.
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
@@ -124,6 +128,7 @@ impl Default for Guardrails {
     fn default() -> Self {
         Self {
             hold: Duration::ZERO,
+            keep: Duration::ZERO,
             cooldown: Duration::from_mins(10),
             max_actions: 10,
             window: Duration::from_mins(10),

@@ -57,6 +57,8 @@ pub struct Standing {
     pub busy: bool,
     /// When the last of them ended.
     pub last_ended_at: Option<Timestamp>,
+    /// Since when it has been clear without a break.
+    pub clear_since: Option<Timestamp>,
     /// When the condition was last seen violated.
     pub last_violated_at: Timestamp,
     /// The word of its latest decision, to count repeats.

@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 10] = [
+pub(crate) const ALL: [Fault; 12] = [
     Fault::Paused,
     Fault::Busy,
     Fault::Settle,
@@ -13,6 +13,8 @@ pub(crate) const ALL: [Fault; 10] = [
     Fault::GlobalBudget,
     Fault::BlastRadius,
     Fault::MassFailure,
+    Fault::Between,
+    Fault::Keep,
 ];
 
 /// One safety.
@@ -38,6 +40,10 @@ pub(crate) enum Fault {
     BlastRadius,
     /// A fleet that looks dead is believed.
     MassFailure,
+    /// What is not met any more is over, though it is not clear.
+    Between,
+    /// A moment of being clear is enough.
+    Keep,
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ impl TargetState {
                 pair.standing |= violated;
                 (violated, standing)
             }
-            Truth::Clear => {
+            Truth::Clear | Truth::Between => {
                 let Some(at) = self.pairs.iter().position(|pair| pair.policy_id == policy_id) else {
                     return (false, false);
                 };

@@ -2,19 +2,21 @@
 //! ids it asks the clock for; the writer read the ledgers under lock and records the plan in the same
 //! transaction.
 
+mod over;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, clears, decide, storms};
+use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, decide, storms};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
 use crate::domain::policy::Mode;
 use crate::domain::{Phase, Timestamp};
-use crate::engine::{Compiled, Finding, Truth};
+use crate::engine::{Compiled, Finding};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 
 /// One policy on one target.
@@ -132,34 +134,10 @@ impl<'a> Deciding<'a> {
     pub fn finding(&mut self, compiled: &Compiled, finding: &Finding, about: About<'_>) -> Came {
         let pair = Pair::of(compiled.policy.id, finding);
         if finding.violated {
+            self.clearing(&pair, None);
             return self.violated(compiled, finding, &pair, about);
         }
-        let standing = self.ledgers.get(&pair).and_then(|ledger| ledger.incident.clone());
-        let settle = settle(compiled, standing.as_ref());
-        match (finding.truth, standing) {
-            (Truth::Clear, Some(incident)) if clears(&incident, settle, finding.observed_at) => {
-                self.close(&pair, State::Healed, Some(finding.event_id));
-                Came::Cleared
-            }
-            (Truth::Clear, None) => Came::Cleared,
-            (Truth::Clear | Truth::Met | Truth::NoData | Truth::Failed, _) => Came::Nothing,
-        }
-    }
-
-    /// Ends an incident that has seen no data for too long, or whose policy is gone.
-    pub fn close(&mut self, pair: &Pair, state: State, event_id: Option<i64>) {
-        if let Some(open) = self.open.remove(pair) {
-            let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.as_ref());
-            let acted = standing.filter(|standing| {
-                state == State::Healed && standing.state == State::Open && standing.actions > 0
-            });
-            let repaired_since = acted.filter(|_| !pair.simulated).map(|standing| standing.opened_at);
-            let closed = IncidentChange::Closed { incident: open.which, state, event_id, repaired_since };
-            self.plan.changes.push(closed);
-        }
-        if let Some(ledger) = self.ledgers.get_mut(pair) {
-            ledger.incident = None;
-        }
+        self.unviolated(compiled, finding, &pair)
     }
 
     /// Forgets what led up to here, as if nothing had ever happened to that pair.
@@ -234,11 +212,13 @@ impl<'a> Deciding<'a> {
         Verdict::HandOver(why.word())
     }
 
-    /// Gives an incident to a human because nothing was observed that says whether its last action helped.
-    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64)) {
+    /// Gives an incident to a human because nothing was observed that says whether its last action helped; or what was
+    /// `heard` is neither.
+    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64), heard: bool) {
         let why = Handover::VerdictUnknown;
         let verdict = self.hand_over(pair, why);
-        let facts = json!({"observed": "nothing since the last action ended and settled"});
+        let what = if heard { "neither met nor clear" } else { "nothing" };
+        let facts = json!({"observed": format!("{what} since the last action ended and settled")});
         self.note(pair, (Which::Known(id), event_id), (verdict, why.word()), facts);
     }
 
@@ -302,6 +282,7 @@ impl<'a> Deciding<'a> {
             tries: 0,
             busy: false,
             last_ended_at: None,
+            clear_since: None,
             last_violated_at: self.plan.now,
             reason: None,
         });

@@ -43,6 +43,7 @@ struct Open {
     id: i64,
     state: State,
     opened_at: Timestamp,
+    clear_since: Option<Timestamp>,
 }
 
 struct World {
@@ -52,6 +53,8 @@ struct World {
     key: SeriesKey,
     incidents: HashMap<Pair, Open>,
     healed: HashMap<Pair, (usize, Timestamp)>,
+    /// Since when nothing but clear was observed.
+    clear: HashMap<Pair, Timestamp>,
     actions: Vec<Made>,
     storms: HashMap<i64, Timestamp>,
     paused: bool,
@@ -82,6 +85,7 @@ impl World {
             policies,
             incidents: HashMap::new(),
             healed: HashMap::new(),
+            clear: HashMap::new(),
             actions: Vec::new(),
             storms: HashMap::new(),
             paused: false,
@@ -93,7 +97,7 @@ impl World {
         match self.random.below(10) {
             0..=5 => self.event(),
             6 => {
-                let by = self.random.seconds(240);
+                let by = self.random.seconds(400);
                 self.clock.advance(by);
                 Ok(())
             }
@@ -126,14 +130,18 @@ impl World {
         self.clock.advance(by);
         let named = self.random.below(20) > 0;
         let target = named.then(|| format!("web-{}", self.random.below(TARGETS as u64)));
-        let met = self.random.below(3) > 0;
+        let truth = match self.random.below(9) {
+            0..=5 => Truth::Met,
+            6 => Truth::Between,
+            _ => Truth::Clear,
+        };
         let age = if self.random.below(8) == 0 { self.random.seconds(600) } else { Duration::ZERO };
         for at in 0..self.policies.len() {
             let finding = Finding {
                 policy: u32::try_from(at).unwrap_or(0),
                 target: target.as_deref().map(Arc::from),
-                truth: if met { Truth::Met } else { Truth::Clear },
-                violated: met,
+                truth,
+                violated: truth == Truth::Met,
                 standing: true,
                 observed_at: self.clock.now().before(age),
                 event_id: 1,
@@ -150,6 +158,11 @@ impl World {
         let now = self.clock.now();
         let pair = Pair::of(self.policies[at].policy.id, finding);
         let ledger = self.ledger(at, &pair, now);
+        if finding.truth == Truth::Clear {
+            self.clear.entry(pair.clone()).or_insert(now);
+        } else {
+            self.clear.remove(&pair);
+        }
         let mut plan = Plan { now, ..Plan::default() };
         let clock = self.clock.clone();
         let tags = Tags::new();
@@ -181,6 +194,7 @@ impl World {
                 tries: u32::try_from(tries).unwrap_or(0),
                 busy: of.last().is_some_and(|made| made.ended.is_none()),
                 last_ended_at: of.last().and_then(|made| made.ended),
+                clear_since: open.clear_since,
                 last_violated_at: now,
                 reason: None,
             }
@@ -225,8 +239,10 @@ impl World {
             if before.is_some() {
                 return Err("a second incident of one policy and target".to_owned());
             }
-            self.incidents
-                .insert(pair.clone(), Open { id: self.next_id, state: State::Open, opened_at: plan.now });
+            self.incidents.insert(
+                pair.clone(),
+                Open { id: self.next_id, state: State::Open, opened_at: plan.now, clear_since: None },
+            );
             self.next_id += 1;
         }
         for change in &plan.changes {
@@ -240,6 +256,11 @@ impl World {
                     }
                 }
                 IncidentChange::Decided { verdict: Verdict::Suppress { .. }, .. } => {}
+                IncidentChange::Clearing { since, .. } => {
+                    if let Some(open) = self.incidents.get_mut(pair) {
+                        open.clear_since = *since;
+                    }
+                }
                 IncidentChange::Closed { .. } => self.closed(at, finding, pair)?,
             }
         }
@@ -312,6 +333,11 @@ impl World {
     /// An incident ended: only by what was observed after its last action had settled.
     fn closed(&mut self, at: usize, finding: &Finding, pair: &Pair) -> Result<(), String> {
         let incident = self.incidents.remove(pair).ok_or("closed what is not open")?;
+        let (keep, since) = (self.policies[at].policy.guardrails.keep, self.clear.get(pair).copied());
+        let since = since.filter(|_| finding.truth == Truth::Clear).ok_or("over though it is not clear")?;
+        if self.clock.now().since(since) < keep {
+            return Err("over though it was clear for a moment only".to_owned());
+        }
         let last = self.actions.iter().rev().find(|made| made.incident == incident.id);
         let Some(last) = last.filter(|_| incident.state == State::Open) else { return Ok(()) };
         let settle = self.policies[at].policy.rung(last.step).map_or(Duration::ZERO, |rung| rung.settle);

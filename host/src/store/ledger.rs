@@ -20,7 +20,7 @@ statements! { pub(super) STATEMENTS:
         ORDER BY a.completed_at DESC LIMIT $2) l";
     RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
-    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
+    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since, i.reason,
         a.state AS phase, a.completed_at,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used
@@ -29,7 +29,7 @@ statements! { pub(super) STATEMENTS:
         AND i.simulated = FALSE AND i.cleared_at IS NULL
         LEFT JOIN action a ON a.id = i.last_action_id";
     // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
-    LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
+    LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since, i.reason,
         a.state AS phase, a.completed_at,
         (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used
@@ -47,6 +47,7 @@ struct Row {
     step: Option<i64>,
     tries: Option<i64>,
     last_violated_at: Option<i64>,
+    clear_since: Option<i64>,
     reason: Option<String>,
     phase: Option<String>,
     completed_at: Option<i64>,
@@ -67,6 +68,7 @@ impl Row {
             tries: u32::try_from(self.tries.unwrap_or(0)).unwrap_or(u32::MAX),
             busy: phase.is_some_and(|phase| !phase.ended()),
             last_ended_at: self.completed_at.map(Timestamp::from_micros),
+            clear_since: rows::time(self.clear_since),
             last_violated_at: Timestamp::from_micros(self.last_violated_at.unwrap_or(0)),
             reason: self.reason,
         }))

@@ -117,6 +117,13 @@ pub enum IncidentChange {
         /// The values that led to it.
         facts: Value,
     },
+    /// It is clear, or not any more.
+    Clearing {
+        /// Which.
+        incident: Which,
+        /// Since when; none: it is not.
+        since: Option<Timestamp>,
+    },
     /// It is over.
     Closed {
         /// Which.
@@ -125,6 +132,8 @@ pub enum IncidentChange {
         state: State,
         /// By which event, if one.
         event_id: Option<i64>,
+        /// What was seen then, where the policy says of its own when it is over; else null.
+        saw: Value,
         /// When it opened, where it has acted and healed.
         repaired_since: Option<Timestamp>,
     },
@@ -134,7 +143,9 @@ impl IncidentChange {
     /// What it is about.
     pub(super) fn incident(&self) -> Which {
         match self {
-            Self::Decided { incident, .. } | Self::Closed { incident, .. } => *incident,
+            Self::Decided { incident, .. }
+            | Self::Clearing { incident, .. }
+            | Self::Closed { incident, .. } => *incident,
         }
     }
 }

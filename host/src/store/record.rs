@@ -26,6 +26,7 @@ statements! { pub(super) STATEMENTS:
     JUDGE = "UPDATE action SET verdict = $2 WHERE verdict IS NULL
         AND id = (SELECT last_action_id FROM incident WHERE id = $1)";
     TOLD = "UPDATE incident SET told_at = $2 WHERE id = $1";
+    CLEARING = "UPDATE incident SET clear_since = $2 WHERE id = $1";
     CLOSE = "UPDATE incident SET state = CASE WHEN state = 'open' THEN $2 ELSE state END,
         closed_at = COALESCE(closed_at, $3), cleared_at = $3 WHERE id = $1 AND cleared_at IS NULL";
     HAND_OVER = "UPDATE incident SET state = 'handed_over', closed_at = $2, reason = $3
@@ -186,15 +187,21 @@ async fn apply(tx: &mut Tx, plan: &Plan, change: &IncidentChange) -> Result<()> 
             }
             decided(tx, plan, id, (*event_id, *times), (verdict, facts)).await
         }
-        IncidentChange::Closed { incident, state, event_id, .. } => {
+        IncidentChange::Clearing { incident, since } => {
+            let (id, sql) = (id_of(&plan.opened, *incident), tx.text(&CLEARING));
+            on!(tx, c => sqlx::query(sql).bind(id).bind(since.map(Timestamp::micros)).execute(c).await?.rows_affected());
+            Ok(())
+        }
+        IncidentChange::Closed { incident, state, event_id, saw, .. } => {
             let id = id_of(&plan.opened, *incident);
             let sql = tx.text(&CLOSE);
             on!(tx, c => sqlx::query(sql).bind(id).bind(state.word()).bind(plan.now.micros()).execute(c).await?.rows_affected());
             if *state == State::Healed {
                 judge(tx, id, Judgement::Healed).await?;
             }
+            let facts = json!({"event_id": event_id, "saw": saw});
             let verb = if *state == State::Expired { "incident.expired" } else { "incident.cleared" };
-            add_audit(tx, &Entry::incident("system", verb, id, json!({"event_id": event_id})), plan.now).await
+            add_audit(tx, &Entry::incident("system", verb, id, facts), plan.now).await
         }
     }
 }

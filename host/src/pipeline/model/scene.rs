@@ -32,6 +32,7 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         max_actions: u32::try_from(random.below(5)).unwrap_or(1) + 1,
         window: Duration::from_mins(10),
         settle: random.seconds(60),
+        keep: if random.below(3) == 0 { random.seconds(60) } else { Duration::ZERO },
         relapse: Duration::from_mins(20),
         blast_radius: BlastRadius {
             percent: [Some(20), None][usize::try_from(random.below(2)).unwrap_or(0)],
@@ -51,6 +52,7 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         target: ["web-*", "all", "web-1*"][usize::try_from(random.below(3)).unwrap_or(0)].to_owned(),
         mode: if random.below(6) == 0 { Mode::Observe } else { Mode::Auto },
         condition: json!({"type": "metric_exceeds", "metric": "m", "threshold": 1}),
+        clear: None,
         action: "restart".to_owned(),
         params: serde_json::Map::new(),
         steps,

@@ -90,8 +90,9 @@ impl Writer {
             self.partitions[usize::from(*id)].tick(&policies, (now, limits), &mut findings);
         }
         let mut ledgers = self.ledgers(tx, &findings, now).await?;
-        let judged = self.judged(&findings);
-        let (over, unheard) = (self.over(&standing, &judged), self.unheard(&standing, &judged));
+        let judged = self.said(&findings, &[Truth::Met, Truth::Clear]);
+        let heard = self.said(&findings, &[Truth::Met, Truth::Clear, Truth::Between]);
+        let (over, unheard) = (self.over(&standing, &heard), self.unheard(&standing, &judged));
         for row in over.iter().chain(&unheard) {
             let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
@@ -113,7 +114,8 @@ impl Writer {
             }
         }
         for row in unheard {
-            deciding.give_up(&pair_of(row), (row.id, row.last_event_id));
+            let pair = pair_of(row);
+            deciding.give_up(&pair, (row.id, row.last_event_id), heard.contains(&pair));
         }
         for row in over {
             deciding.close(&pair_of(row), State::Expired, None);
@@ -140,26 +142,26 @@ impl Writer {
     }
 
     /// Incidents that end without a sample: no data for an hour, or nobody left who could judge them.
-    fn over<'a>(&self, standing: &'a [StandingRow], judged: &HashSet<Pair>) -> Vec<&'a StandingRow> {
+    fn over<'a>(&self, standing: &'a [StandingRow], heard: &HashSet<Pair>) -> Vec<&'a StandingRow> {
         let cut = self.now().before(EXPIRY).micros();
         standing
             .iter()
             .filter(|row| {
                 let gone = self.policies.by_id(row.policy_id).is_none();
-                let silent = !judged.contains(&pair_of(row)) && row.last_violated_at < cut;
+                let silent = !heard.contains(&pair_of(row)) && row.last_violated_at < cut;
                 gone || silent
             })
             .collect()
     }
 
-    /// What the conditions say something about.
-    fn judged(&self, findings: &Findings) -> HashSet<Pair> {
-        let known = findings.list.iter().filter(|finding| matches!(finding.truth, Truth::Met | Truth::Clear));
+    /// Of what the conditions say one of these.
+    fn said(&self, findings: &Findings, truths: &[Truth]) -> HashSet<Pair> {
+        let known = findings.list.iter().filter(|finding| truths.contains(&finding.truth));
         known.map(|finding| Pair::of(self.policies.get(finding.policy).policy.id, finding)).collect()
     }
 
-    /// Open incidents whose last action has ended and settled so long ago that something should have been observed, and
-    /// nothing was: whether it helped is a human's to find out.
+    /// Open incidents whose last action has ended and settled so long ago that it should have been seen to be met or clear,
+    /// and was neither since: whether it helped is a human's to find out.
     fn unheard<'a>(&self, standing: &'a [StandingRow], judged: &HashSet<Pair>) -> Vec<&'a StandingRow> {
         let now = self.now();
         let patience = |row: &StandingRow| {
@@ -168,7 +170,10 @@ impl Writer {
             Some(policy.rung(step)?.settle + self.parts.limits.lookback)
         };
         let over = |row: &&StandingRow| match (row.ended_at, patience(row)) {
-            (Some(ended), Some(patience)) => Timestamp::from_micros(ended).after(patience) < now,
+            (Some(ended), Some(patience)) => {
+                let met = Timestamp::from_micros(row.last_violated_at).after(self.parts.limits.lookback);
+                Timestamp::from_micros(ended).after(patience).max(met) < now
+            }
             _ => false,
         };
         standing.iter().filter(|row| !row.simulated && !judged.contains(&pair_of(row))).filter(over).collect()
