@@ -1,2 +1,15 @@
 -- Since when an incident has been clear without a break, where its policy asks for how long that must hold.
 ALTER TABLE incident ADD COLUMN clear_since BIGINT;
+
+-- Where a target is, by each tag that a policy counts parts of its fleet by: a JSON object, null where it lacks the tag.
+ALTER TABLE fleet ADD COLUMN domains TEXT NOT NULL DEFAULT '{}';
+
+-- When so many targets of a policy in one part of its fleet were last sick at once that the observer is suspected.
+CREATE TABLE mass_failure (
+    policy_id  {bigint} NOT NULL,
+    domain     TEXT     NOT NULL,
+    seen_at    BIGINT   NOT NULL,
+    PRIMARY KEY (policy_id, domain)
+);
+INSERT INTO mass_failure (policy_id, domain, seen_at) SELECT policy_id, '', seen_at FROM storm;
+DROP TABLE storm;

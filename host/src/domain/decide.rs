@@ -2,11 +2,13 @@
 //! own; whoever calls it read the ledger under the partition's lock and writes the result in the same
 //! transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Timestamp;
+use super::fleet::{Domains, Place};
 use super::incident::{Standing, State};
 use super::ladder::{Next, Relapse, next};
 use super::mutant::{Fault, holds};
@@ -69,11 +71,21 @@ pub enum Reason {
         used: u32,
         /// Actions allowed.
         limit: u32,
+        /// The part of the fleet that is meant, where the policy counts by a tag.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain: Option<String>,
     },
     /// So many of its targets are violated that the observer is suspected.
     MassFailure {
         /// When that must have been over since, at the earliest.
         until: Timestamp,
+        /// Those that are.
+        violated: u32,
+        /// Of so many.
+        targets: u32,
+        /// The part of the fleet that is meant, where the policy counts by a tag.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain: Option<String>,
     },
     /// All policies and people together have used up their actions in this window.
     GlobalBudget {
@@ -120,7 +132,7 @@ impl Reason {
             Self::Cooldown { until }
             | Self::Settling { until }
             | Self::Breaker { until }
-            | Self::MassFailure { until } => Some(*until),
+            | Self::MassFailure { until, .. } => Some(*until),
             Self::IncidentOpen { until } | Self::Paused { until } | Self::GlobalBudget { until } => *until,
             Self::Observe
             | Self::NoTarget
@@ -177,17 +189,21 @@ pub struct Ledger {
     pub failures: (u32, Option<Timestamp>),
 }
 
-/// The targets of a policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The targets of a policy, in the part of its fleet where the violated one is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
     /// How many are known.
     pub known: u32,
     /// Actions on them in the policy's window, whoever made them.
     pub touched: u32,
-    /// How many are violated now.
+    /// How many are known in the part in which mass failures are looked for.
+    pub watched: u32,
+    /// How many are violated there now.
     pub sick: u32,
     /// When they were last too many.
     pub storm_at: Option<Timestamp>,
+    /// Where the violated target is.
+    pub domains: Arc<Domains>,
 }
 
 /// What everybody has spent of the window that all actions share.
@@ -294,7 +310,9 @@ fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     let storm_at = if storms(policy, ledger) { Some(now) } else { ledger.fleet.storm_at };
     let storm_at = storm_at.filter(|_| holds(Fault::MassFailure));
     if let Some(until) = storm_at.map(|at| at.after(quiet)).filter(|until| *until > now) {
-        return Some(Reason::MassFailure { until });
+        let Fleet { sick, watched, ref domains, .. } = ledger.fleet;
+        let domain = part(domains, rails.mass_tag());
+        return Some(Reason::MassFailure { until, violated: sick, targets: watched, domain });
     }
     let (failed, last_failed_at) = ledger.failures;
     let rests = last_failed_at.map(|at| at.after(rails.rest)).filter(|until| *until > now);
@@ -306,7 +324,8 @@ fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     }
     let (used, limit) = (ledger.fleet.touched, rails.blast_radius.allows(ledger.fleet.known));
     if used >= limit && holds(Fault::BlastRadius) {
-        return Some(Reason::BlastRadius { used, limit });
+        let domain = part(&ledger.fleet.domains, rails.blast_tag());
+        return Some(Reason::BlastRadius { used, limit, domain });
     }
     if ledger.everybody.used >= ledger.everybody.limit && holds(Fault::GlobalBudget) {
         return Some(Reason::GlobalBudget { until: ledger.everybody.until });
@@ -314,10 +333,19 @@ fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     None
 }
 
+/// A part of the fleet, for people.
+fn part(domains: &Domains, tag: Option<&str>) -> Option<String> {
+    let tag = tag?;
+    Some(match domains.place(Some(tag)) {
+        Place::In(value) => format!("{tag}={value}"),
+        Place::Without | Place::Unknown => format!("without {tag}"),
+    })
+}
+
 /// Whether too many of the policy's targets are violated to be believed.
 #[must_use]
 pub fn storms(policy: &Policy, ledger: &Ledger) -> bool {
-    policy.guardrails.mass_failure.is(ledger.fleet.sick, ledger.fleet.known)
+    policy.guardrails.mass_failure.is(ledger.fleet.sick, ledger.fleet.watched)
 }
 
 /// Whether a sample on which it is clear ends the incident: that must have held for `keep` without a break, and the sample

@@ -55,25 +55,30 @@ pub struct Guardrails {
 }
 
 /// Most actions in one window on the targets of a policy, made by any policy or by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BlastRadius {
     /// Of a hundred of its known targets, rounded down, but at least one action; absent: `max` alone counts. 0 means none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
     /// However many targets there are; 0 means none.
     pub max: u32,
+    /// The tag whose values divide the fleet into parts, each with a budget of its own; targets without it are one part.
+    /// Absent: the whole fleet is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "zone")]
+    pub per: Option<String>,
 }
 
 impl Default for BlastRadius {
     fn default() -> Self {
-        Self { percent: Some(5), max: 10 }
+        Self { percent: Some(5), max: 10, per: None }
     }
 }
 
 impl BlastRadius {
     /// The actions that `fleet` known targets allow.
     #[must_use]
-    pub fn allows(self, fleet: u32) -> u32 {
+    pub fn allows(&self, fleet: u32) -> u32 {
         let share = match self.percent {
             None => u32::MAX,
             Some(0) => 0,
@@ -88,7 +93,7 @@ impl BlastRadius {
 
 /// If most of a fleet looks dead, the one who looks is more likely to be wrong: nothing is done until that has been over
 /// for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct MassFailure {
     /// At least so many targets of the policy are violated,
@@ -99,19 +104,41 @@ pub struct MassFailure {
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "5m")]
     pub quiet: Duration,
+    /// The tag whose values divide the fleet into parts that are judged apart; absent: the blast radius' tag; `*`: the whole
+    /// fleet is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "zone")]
+    pub per: Option<String>,
 }
 
 impl Default for MassFailure {
     fn default() -> Self {
-        Self { targets: 5, percent: 30, quiet: Duration::from_mins(5) }
+        Self { targets: 5, percent: 30, quiet: Duration::from_mins(5), per: None }
     }
 }
 
 impl MassFailure {
     /// Whether `sick` of `fleet` known targets are too many to be believed.
     #[must_use]
-    pub fn is(self, sick: u32, fleet: u32) -> bool {
+    pub fn is(&self, sick: u32, fleet: u32) -> bool {
         sick >= self.targets && u64::from(sick) * 100 >= u64::from(fleet) * u64::from(self.percent)
+    }
+}
+
+/// The whole fleet, where a tag is asked for.
+pub const WHOLE: &str = "*";
+
+impl Guardrails {
+    /// The tag by which the blast radius is counted.
+    #[must_use]
+    pub fn blast_tag(&self) -> Option<&str> {
+        self.blast_radius.per.as_deref()
+    }
+
+    /// The tag by which mass failures are.
+    #[must_use]
+    pub fn mass_tag(&self) -> Option<&str> {
+        self.mass_failure.per.as_deref().or(self.blast_tag()).filter(|tag| *tag != WHOLE)
     }
 }
 

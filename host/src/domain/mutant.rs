@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 12] = [
+pub(crate) const ALL: [Fault; 13] = [
     Fault::Paused,
     Fault::Busy,
     Fault::Settle,
@@ -15,6 +15,7 @@ pub(crate) const ALL: [Fault; 12] = [
     Fault::MassFailure,
     Fault::Between,
     Fault::Keep,
+    Fault::Domain,
 ];
 
 /// One safety.
@@ -44,6 +45,8 @@ pub(crate) enum Fault {
     Between,
     /// A moment of being clear is enough.
     Keep,
+    /// The parts of a fleet are one.
+    Domain,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::series::{Series, TargetState};
 use super::view::View;
 use crate::domain::Timestamp;
 use crate::domain::event::{HashedMap, Identity, Tags};
+use crate::domain::fleet::Domains;
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +47,11 @@ pub struct Limits {
     pub lookback: Duration,
 }
 
-/// How often a target that sends samples is said to be alive.
-const NOTED: Duration = Duration::from_hours(1);
-
 /// Where a series is: its target, and its place there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesKey {
-    target: u32,
-    series: u32,
+    pub(super) target: u32,
+    pub(super) series: u32,
 }
 
 /// One sample as it reaches the engine.
@@ -100,7 +98,7 @@ pub struct Partition {
     pub seq: Option<i64>,
     /// A policy looks back at more than the histories here were kept for.
     pub incomplete: bool,
-    targets: Vec<TargetState>,
+    pub(super) targets: Vec<TargetState>,
     by_name: HashMap<TargetKey, u32>,
     by_identity: HashedMap<Identity, SeriesKey>,
     by_series_id: HashMap<i64, SeriesKey>,
@@ -160,7 +158,7 @@ impl Partition {
                 simulated,
                 kind: kind.to_owned(),
                 namespace: namespace.to_owned(),
-                noted_at: Timestamp::from_micros(i64::MIN),
+                noted: (Timestamp::from_micros(i64::MIN), Domains::default()),
                 series: Vec::new(),
                 pairs: Vec::new(),
             });
@@ -228,16 +226,6 @@ impl Partition {
         }
         target.series[key.series as usize].policies = concerned;
         code
-    }
-
-    /// The name of that series' target, if it is a real one and it is an hour or more since this was asked.
-    pub fn alive(&mut self, key: SeriesKey, now: Timestamp) -> Option<Arc<str>> {
-        let target = &mut self.targets[key.target as usize];
-        if !target.named || target.simulated || target.noted_at >= now.before(NOTED) {
-            return None;
-        }
-        target.noted_at = now;
-        Some(target.name.clone())
     }
 
     #[cfg(test)]

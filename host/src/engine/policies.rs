@@ -39,6 +39,12 @@ impl Compiled {
         Ok(compiled)
     }
 
+    /// When it is over, as CEL, where the policy says so.
+    #[must_use]
+    pub fn over(&self) -> Option<&str> {
+        self.clear.as_ref().map(Program::source)
+    }
+
     fn programs(&self) -> impl Iterator<Item = &Program> {
         std::iter::once(&self.program).chain(&self.clear)
     }
@@ -77,6 +83,8 @@ pub struct PolicySet {
     by_id: HashMap<i64, u32>,
     /// The policies that have windows, by id and version.
     windowed: BTreeSet<(i64, i64)>,
+    /// Tags by which a policy counts parts of its fleet.
+    domains: BTreeSet<Arc<str>>,
 }
 
 impl PolicySet {
@@ -104,6 +112,8 @@ impl PolicySet {
             if !policy.window.is_zero() {
                 set.windowed.insert((policy.policy.id, policy.policy.version));
             }
+            let rails = &policy.policy.guardrails;
+            set.domains.extend([rails.blast_tag(), rails.mass_tag()].into_iter().flatten().map(Arc::from));
             set.by_id.insert(policy.policy.id, at);
             set.policies.push(policy);
         }
@@ -173,6 +183,12 @@ impl PolicySet {
     #[must_use]
     pub fn by_id(&self, id: i64) -> Option<&Arc<Compiled>> {
         self.by_id.get(&id).map(|at| self.get(*at))
+    }
+
+    /// Tags by which some policy counts parts of its fleet.
+    #[must_use]
+    pub fn domains(&self) -> &BTreeSet<Arc<str>> {
+        &self.domains
     }
 
     /// How many there are.

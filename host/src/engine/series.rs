@@ -9,6 +9,7 @@ use super::partition::{Observed, Truth};
 use super::policies::PolicySet;
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
+use crate::domain::fleet::Domains;
 
 /// Samples with a time of their own that a series remembers, to know a repeat.
 const REMEMBERED: usize = 128;
@@ -24,6 +25,8 @@ pub(super) struct Series {
     pub(super) timed: VecDeque<(Timestamp, f64, i64)>,
     pub(super) policies: Box<[u32]>,
     pub(super) rev: i64,
+    /// The policies' revision at which its target's parts of fleets were looked up.
+    pub(super) placed: i64,
     /// Its samples, where a policy's window reads them.
     pub(super) history: Option<Box<History>>,
 }
@@ -35,8 +38,8 @@ pub(super) struct TargetState {
     pub(super) simulated: bool,
     pub(super) kind: String,
     pub(super) namespace: String,
-    /// When it was last said to be alive.
-    pub(super) noted_at: Timestamp,
+    /// When it was last said to be alive, and where it was then.
+    pub(super) noted: (Timestamp, Domains),
     pub(super) series: Vec<Series>,
     pub(super) pairs: Vec<Pair>,
 }
@@ -62,6 +65,7 @@ impl Series {
             timed: VecDeque::new(),
             policies: Box::default(),
             rev: -1,
+            placed: -1,
             history: None,
         }
     }

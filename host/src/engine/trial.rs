@@ -34,7 +34,7 @@ pub fn trial(policy: &Compiled, target: Option<&str>, values: &BTreeMap<String, 
         simulated: true,
         kind: String::new(),
         namespace: String::new(),
-        noted_at: Timestamp::from_micros(0),
+        noted: Default::default(),
         series: series.collect(),
         pairs: Vec::new(),
     };

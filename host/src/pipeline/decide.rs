@@ -2,19 +2,21 @@
 //! ids it asks the clock for; the writer read the ledgers under lock and records the plan in the same
 //! transaction.
 
+mod fleet;
 mod over;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, decide, storms};
+use crate::domain::decide::{Decision, Handover, Ledger, Violated, decide};
 use crate::domain::event::{NO_TARGET, Tags};
+use crate::domain::fleet::Domains;
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
-use crate::domain::policy::Mode;
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Finding};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
@@ -59,8 +61,8 @@ pub struct Deciding<'a> {
     open: HashMap<Pair, Open>,
     reserved: HashMap<(i64, bool), u32>,
     reserved_in_all: u32,
-    touched: Vec<String>,
-    sickened: HashMap<i64, u32>,
+    touched: Vec<(String, Arc<Domains>)>,
+    sickened: HashMap<(i64, String), u32>,
 }
 
 /// An incident that this plan knows.
@@ -151,7 +153,7 @@ impl<'a> Deciding<'a> {
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
         let now = self.plan.now;
         let mut ledger = self.ledgers.get(pair).cloned().unwrap_or_default();
-        let facts = facts(compiled, finding);
+        let mut facts = facts(compiled, finding);
         let which = match self.open.get(pair) {
             Some(open) => open.which,
             None => self.open_incident(compiled, finding, pair, facts.clone()),
@@ -175,34 +177,13 @@ impl<'a> Deciding<'a> {
             }
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
+                facts["guardrail"] = json!(reason);
                 (Verdict::Suppress { reason: word, until }, word, None)
             }
             Decision::HandOver(why) => (self.hand_over(pair, why), why.word(), None),
         };
         self.note(pair, (which, finding.event_id), (verdict, word), facts);
         Came::Violated { decision: word, action, incident: which }
-    }
-
-    /// What this plan adds to what the database knows of a policy's targets; and a storm it finds is noted.
-    fn fleet(&mut self, compiled: &Compiled, pair: &Pair, ledger: &mut Ledger) {
-        if pair.simulated {
-            // Nothing simulated can hurt anybody, and nothing real is to hold it back.
-            ledger.fleet = Fleet { known: u32::MAX, ..Fleet::default() };
-            return;
-        }
-        ledger.fleet.sick += self.sickened.get(&pair.policy).copied().unwrap_or(0);
-        let limit = compiled.policy.guardrails.blast_radius.allows(ledger.fleet.known);
-        // Matching them one by one is only worth it where it can matter.
-        let most = u32::try_from(self.touched.len()).unwrap_or(u32::MAX).saturating_add(ledger.fleet.touched);
-        if most >= limit {
-            let here = self.touched.iter().filter(|target| compiled.pattern.matches(target)).count();
-            ledger.fleet.touched += u32::try_from(here).unwrap_or(u32::MAX);
-        }
-        // Who only observes has nothing to stop, and its fleet was not counted.
-        let acts = compiled.policy.mode == Mode::Auto;
-        if acts && storms(&compiled.policy, ledger) && !self.plan.storms.contains(&pair.policy) {
-            self.plan.storms.push(pair.policy);
-        }
     }
 
     fn hand_over(&mut self, pair: &Pair, why: Handover) -> Verdict {
@@ -271,7 +252,7 @@ impl<'a> Deciding<'a> {
             observed_at: finding.observed_at,
             evidence,
         });
-        *self.sickened.entry(pair.policy).or_default() += u32::from(!pair.simulated);
+        self.sicken(compiled, pair);
         self.open.insert(pair.clone(), Open { which, reason: None, last_change: None });
         self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
             id: 0,
@@ -305,7 +286,7 @@ impl<'a> Deciding<'a> {
         *self.reserved.entry((pair.policy, pair.simulated)).or_default() += 1;
         if !pair.simulated {
             self.reserved_in_all += 1;
-            self.touched.push(pair.target.clone());
+            self.touched.push((pair.target.clone(), self.place(pair)));
         }
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);

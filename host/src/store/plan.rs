@@ -1,10 +1,9 @@
 //! What one transaction of the writer is to record, as values.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::{NewSample, NewSeries, PartitionSeq};
+use crate::domain::fleet::Alive;
 use crate::domain::incident::State;
 use crate::domain::{Phase, Timestamp};
 
@@ -26,9 +25,9 @@ pub struct Plan {
     /// New samples, in the order of `partitions`, their ids consecutive.
     pub samples: Vec<NewSample>,
     /// Real targets that send samples, to be noted once an hour.
-    pub seen: Vec<Arc<str>>,
-    /// Policies of which too many targets are violated.
-    pub storms: Vec<i64>,
+    pub seen: Vec<Alive>,
+    /// Policies of which too many targets are violated, and the part of the fleet in which they are.
+    pub storms: Vec<(i64, String)>,
     /// New incidents.
     pub opened: Vec<IncidentDraft>,
     /// What happens to incidents, in order.

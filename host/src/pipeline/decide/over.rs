@@ -83,7 +83,7 @@ fn saw(compiled: &Compiled, finding: &Finding, since: Option<Timestamp>) -> Valu
     let values: serde_json::Map<String, Value> =
         finding.saw.iter().map(|(metric, value)| (metric.clone(), json!(value))).collect();
     json!({
-        "clear": compiled.clear.as_ref().map(|clear| clear.source()),
+        "clear": compiled.over(),
         "values": values,
         "observed_at": finding.observed_at,
         "clear_since": since,

@@ -1,10 +1,12 @@
 //! Random numbers from a seed, and random policies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::domain::Timestamp;
+use crate::domain::fleet::{Counted, Domains};
 use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
 use crate::domain::policy::{Mode, Policy, Source, Spec};
 use crate::engine::Compiled;
@@ -26,7 +28,35 @@ impl Random {
     }
 }
 
+/// Where a target is: in one of two zones, or in none.
+pub(super) fn zone(target: &str) -> Option<&'static str> {
+    let number = target.trim_start_matches("web-").parse::<usize>().unwrap_or(0);
+    [Some("a"), Some("b"), None][number % 3]
+}
+
+/// The same as the engine would say it.
+pub(super) fn domains(target: &str) -> Domains {
+    Domains::new(vec![("zone".into(), zone(target).map(Arc::from))])
+}
+
+/// How many of those targets a policy has, by its blast radius' tag and by its mass failure's.
+pub(super) fn known(compiled: &Compiled, names: &[String]) -> (Counted, Counted) {
+    let rails = &compiled.policy.guardrails;
+    let by = |tag: Option<&str>| {
+        let mine = names.iter().filter(|name| compiled.pattern.matches(name));
+        Counted::new(mine.map(|name| domains(name).place(tag)))
+    };
+    (by(rails.blast_tag()), by(rails.mass_tag()))
+}
+
+fn mass_failure(by_zone: bool, random: &mut Random) -> MassFailure {
+    let per = (random.below(3) == 0).then(|| "*".to_owned());
+    let targets = if by_zone && per.is_none() { 3 } else { 6 };
+    MassFailure { targets, percent: 60, quiet: Duration::from_mins(2), per }
+}
+
 pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
+    let by_zone = random.below(3) == 0;
     let guardrails = Guardrails {
         cooldown: random.seconds(1_200),
         max_actions: u32::try_from(random.below(5)).unwrap_or(1) + 1,
@@ -35,10 +65,11 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         keep: if random.below(3) == 0 { random.seconds(60) } else { Duration::ZERO },
         relapse: Duration::from_mins(20),
         blast_radius: BlastRadius {
-            percent: [Some(20), None][usize::try_from(random.below(2)).unwrap_or(0)],
+            percent: [Some(20), Some(50), None][usize::try_from(random.below(3)).unwrap_or(0)],
             max: u32::try_from(random.below(8)).unwrap_or(0),
+            per: by_zone.then(|| "zone".to_owned()),
         },
-        mass_failure: MassFailure { targets: 6, percent: 60, quiet: Duration::from_mins(2) },
+        mass_failure: mass_failure(by_zone, random),
         ..Guardrails::default()
     };
     let steps =
