@@ -13,3 +13,17 @@ CREATE TABLE mass_failure (
 );
 INSERT INTO mass_failure (policy_id, domain, seen_at) SELECT policy_id, '', seen_at FROM storm;
 DROP TABLE storm;
+
+-- Duels over a target that were stopped: its parties wait until one is over. A policy of 0 is a person.
+CREATE TABLE duel (
+    target         TEXT     NOT NULL,
+    first_kind     TEXT     NOT NULL,
+    second_kind    TEXT     NOT NULL,
+    first_policy   {bigint} NOT NULL,
+    second_policy  {bigint} NOT NULL,
+    action_id      {bigint} NOT NULL,
+    until_at       BIGINT   NOT NULL,
+    PRIMARY KEY (target, first_kind, second_kind, first_policy, second_policy)
+);
+CREATE INDEX duel_until ON duel (until_at);
+CREATE INDEX reservation_target ON reservation (target, at);

@@ -12,7 +12,9 @@ use super::fleet::{Domains, Place};
 use super::incident::{Standing, State};
 use super::ladder::{Next, Relapse, next};
 use super::mutant::{Fault, holds};
+use super::opposites::{Lately, Opposites};
 use super::policy::{Mode, Policy};
+use super::rail::Rail;
 
 /// What is done about a violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +104,9 @@ pub enum Reason {
         /// Its age in seconds.
         age_seconds: u64,
     },
+    /// Another guardrail.
+    #[serde(untagged)]
+    Rail(Rail),
 }
 
 impl Reason {
@@ -122,7 +127,14 @@ impl Reason {
             Self::MassFailure { .. } => "mass_failure",
             Self::Breaker { .. } => "breaker",
             Self::Stale { .. } => "stale",
+            Self::Rail(rail) => rail.word(),
         }
+    }
+
+    /// The action that stands in the way, if it is one.
+    #[must_use]
+    pub fn action_id(&self) -> Option<i64> {
+        if let Self::Rail(rail) = self { rail.action_id() } else { None }
     }
 
     /// Until when it holds, where that is known.
@@ -133,6 +145,7 @@ impl Reason {
             | Self::Settling { until }
             | Self::Breaker { until }
             | Self::MassFailure { until, .. } => Some(*until),
+            Self::Rail(rail) => rail.until(),
             Self::IncidentOpen { until } | Self::Paused { until } | Self::GlobalBudget { until } => *until,
             Self::Observe
             | Self::NoTarget
@@ -187,6 +200,10 @@ pub struct Ledger {
     /// The policy's latest actions that failed or did not help, without one that did in between, counted as far as its
     /// breaker asks; and when the last of them ended.
     pub failures: (u32, Option<Timestamp>),
+    /// What was lately done to the target that may not be undone at once.
+    pub lately: Lately,
+    /// What undoes what.
+    pub opposites: Arc<Opposites>,
 }
 
 /// The targets of a policy, in the part of its fleet where the violated one is.
@@ -274,7 +291,7 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if policy.rung(step).is_none() {
         return Decision::HandOver(Handover::ActionsUsedUp);
     }
-    match spent(policy, ledger, now) {
+    match braked(policy, step, ledger, now).or_else(|| spent(policy, ledger, now)) {
         Some(reason) => Decision::Suppress(reason),
         None => Decision::Act { step },
     }
@@ -301,6 +318,13 @@ fn too_soon(
         return Some(Reason::Cooldown { until });
     }
     None
+}
+
+/// What stands against this very step.
+fn braked(policy: &Policy, step: usize, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
+    let rung = policy.rung(step)?;
+    let conflict = ledger.lately.stops(&ledger.opposites, (policy.id, rung.action), now);
+    conflict.map(|conflict| Reason::Rail(Rail::Opposite(conflict)))
 }
 
 /// Which of the limits over many targets and actions is reached.

@@ -1,8 +1,11 @@
 //! What holds an action back: the numbers of a policy, with finite defaults for what it leaves out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::opposites::Opposites;
 
 /// The guardrails in force. Written in a policy as durations (`"10m"`, or a number of seconds) and counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -143,12 +146,14 @@ impl Guardrails {
 }
 
 /// What limits all actions together, whoever asks for them and wherever.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Everywhere {
     /// Most actions in one window; 0 means none.
     pub max_actions: u32,
     /// The length of that window.
     pub window: Duration,
+    /// What undoes what.
+    pub opposites: Arc<Opposites>,
 }
 
 impl Default for Guardrails {

@@ -11,7 +11,9 @@ pub mod guardrails;
 pub mod incident;
 pub mod ladder;
 pub(crate) mod mutant;
+pub mod opposites;
 pub mod policy;
+pub mod rail;
 pub mod time;
 pub mod token;
 

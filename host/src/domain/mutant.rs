@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 13] = [
+pub(crate) const ALL: [Fault; 15] = [
     Fault::Paused,
     Fault::Busy,
     Fault::Settle,
@@ -16,6 +16,8 @@ pub(crate) const ALL: [Fault; 13] = [
     Fault::Between,
     Fault::Keep,
     Fault::Domain,
+    Fault::Opposite,
+    Fault::Duel,
 ];
 
 /// One safety.
@@ -47,6 +49,10 @@ pub(crate) enum Fault {
     Keep,
     /// The parts of a fleet are one.
     Domain,
+    /// What was just done may be undone.
+    Opposite,
+    /// Who was in a duel goes on.
+    Duel,
 }
 
 #[cfg(test)]

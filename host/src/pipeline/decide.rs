@@ -3,6 +3,7 @@
 //! transaction.
 
 mod fleet;
+mod lately;
 mod over;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::fleet::Domains;
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
+use crate::domain::opposites::Act;
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Finding};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
@@ -61,6 +63,7 @@ pub struct Deciding<'a> {
     open: HashMap<Pair, Open>,
     reserved: HashMap<(i64, bool), u32>,
     reserved_in_all: u32,
+    acts: Vec<(String, Act)>,
     touched: Vec<(String, Arc<Domains>)>,
     sickened: HashMap<(i64, String), u32>,
 }
@@ -126,6 +129,7 @@ impl<'a> Deciding<'a> {
             open,
             reserved: HashMap::new(),
             reserved_in_all: 0,
+            acts: Vec::new(),
             touched: Vec::new(),
             sickened: HashMap::new(),
         }
@@ -164,6 +168,7 @@ impl<'a> Deciding<'a> {
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
         ledger.everybody.used += if pair.simulated { 0 } else { self.reserved_in_all };
         self.fleet(compiled, pair, &mut ledger);
+        self.lately(pair, &mut ledger);
         let violated = Violated {
             has_target: finding.target.is_some(),
             observed_at: finding.observed_at,
@@ -178,6 +183,7 @@ impl<'a> Deciding<'a> {
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
                 facts["guardrail"] = json!(reason);
+                self.stopped(pair, reason);
                 (Verdict::Suppress { reason: word, until }, word, None)
             }
             Decision::HandOver(why) => (self.hand_over(pair, why), why.word(), None),
@@ -287,6 +293,7 @@ impl<'a> Deciding<'a> {
         if !pair.simulated {
             self.reserved_in_all += 1;
             self.touched.push((pair.target.clone(), self.place(pair)));
+            self.did(pair, &kind);
         }
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);

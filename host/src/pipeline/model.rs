@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::scene::{Random, domains, known, policy};
+use self::scene::{Random, domains, known, opposites, policy};
 use super::decide::{About, Deciding, Pair};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -19,6 +19,7 @@ use crate::domain::fleet::{Counted, Domains, Parts};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Relapse;
 use crate::domain::mutant::{ALL, Fault, PLANTED};
+use crate::domain::opposites::{Act, Duel, Lately, Of, Opposites};
 use crate::engine::{Compiled, Finding, Known, Partition, SeriesKey, Truth};
 use crate::store::Plan;
 
@@ -35,6 +36,7 @@ struct Made {
     target: String,
     incident: i64,
     step: usize,
+    kind: String,
     ended: Option<Timestamp>,
 }
 
@@ -62,6 +64,11 @@ struct World {
     clear: HashMap<Pair, Timestamp>,
     actions: Vec<Made>,
     storms: HashMap<(i64, String), Timestamp>,
+    /// What the store would have of duels.
+    duels: Vec<(String, Duel)>,
+    /// Who was in one, over which target and until when, as the history has it.
+    duelists: HashMap<(i64, String), Timestamp>,
+    opposites: Arc<Opposites>,
     paused: bool,
     next_id: i64,
 }
@@ -99,13 +106,16 @@ impl World {
             clear: HashMap::new(),
             actions: Vec::new(),
             storms: HashMap::new(),
+            duels: Vec::new(),
+            duelists: HashMap::new(),
+            opposites: opposites(),
             paused: false,
             next_id: 1,
         }
     }
 
     fn step(&mut self) -> Result<(), String> {
-        match self.random.below(10) {
+        match self.random.below(11) {
             0..=5 => self.event(),
             6 => {
                 let by = self.random.seconds(400);
@@ -126,6 +136,10 @@ impl World {
                         open.into_iter().for_each(|open| open.state = State::HandedOver);
                     }
                 }
+                Ok(())
+            }
+            9 => {
+                self.by_hand();
                 Ok(())
             }
             _ => {
@@ -227,6 +241,32 @@ impl World {
             },
             fleet,
             failures: (0, None),
+            lately: self.lately(&pair.target, now),
+            opposites: Arc::clone(&self.opposites),
+        }
+    }
+
+    /// What the store would have of a target's opposites.
+    fn lately(&self, target: &str, now: Timestamp) -> Lately {
+        let acts = self.since(now.before(self.opposites.window)).filter(|made| made.target == target);
+        let act = |made: &Made| Act {
+            action: Of::Known(0),
+            policy: made.policy,
+            kind: made.kind.clone(),
+            at: made.at,
+        };
+        let duels = self.duels.iter().filter(|(over, duel)| *over == target && duel.until > now);
+        Lately { acts: acts.map(act).collect(), duels: duels.map(|(_, duel)| duel.clone()).collect() }
+    }
+
+    /// A person scales a target, if nothing is against it.
+    fn by_hand(&mut self) {
+        let (now, target) = (self.clock.now(), format!("web-{}", self.random.below(TARGETS as u64)));
+        let kind = ["scale-up", "scale-down"][usize::try_from(self.random.below(2)).unwrap_or(0)].to_owned();
+        let spent = self.since(now.before(EVERYBODY.1)).count();
+        if !self.paused && spent < EVERYBODY.0 as usize && self.undone(&target, &kind, now).is_none() {
+            let (incident, step, ended) = (0, 0, Some(now));
+            self.actions.push(Made { at: now, policy: 0, target, incident, step, kind, ended });
         }
     }
 

@@ -121,7 +121,7 @@ impl Writing {
     }
 
     /// What everybody has spent of the window they share; nobody spends more of it until this transaction ends.
-    pub async fn spent(&mut self, everywhere: Everywhere, now: Timestamp) -> Result<Spent> {
+    pub async fn spent(&mut self, everywhere: &Everywhere, now: Timestamp) -> Result<Spent> {
         spent(self.begun().await?, everywhere, now).await
     }
 
@@ -140,7 +140,7 @@ pub(super) async fn lock_all(tx: &mut Tx) -> Result<()> {
 }
 
 /// See [`Writing::spent`].
-pub(super) async fn spent(tx: &mut Tx, everywhere: Everywhere, now: Timestamp) -> Result<Spent> {
+pub(super) async fn spent(tx: &mut Tx, everywhere: &Everywhere, now: Timestamp) -> Result<Spent> {
     lock_all(tx).await?;
     let sql = tx.text(&SPENT);
     let since = now.before(everywhere.window).micros();

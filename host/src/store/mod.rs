@@ -7,6 +7,7 @@ mod check;
 mod chunk;
 mod claim;
 mod drift;
+mod duel;
 mod effect;
 mod finish;
 mod fleet;
@@ -40,6 +41,7 @@ mod why;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -250,7 +252,9 @@ impl Store {
             }
         };
         // Until somebody says what is allowed, nothing is.
-        Ok(Self { pool, everywhere: Everywhere { max_actions: 0, window: Duration::from_hours(1) } })
+        let everywhere =
+            Everywhere { max_actions: 0, window: Duration::from_hours(1), opposites: Arc::default() };
+        Ok(Self { pool, everywhere })
     }
 
     /// The same, with what limits all actions together.
@@ -261,8 +265,8 @@ impl Store {
 
     /// What limits all actions together.
     #[must_use]
-    pub fn everywhere(&self) -> Everywhere {
-        self.everywhere
+    pub fn everywhere(&self) -> &Everywhere {
+        &self.everywhere
     }
 
     fn dialect(&self) -> Dialect {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{NewSample, NewSeries, PartitionSeq};
 use crate::domain::fleet::Alive;
 use crate::domain::incident::State;
+use crate::domain::opposites::{Duel, Of};
 use crate::domain::{Phase, Timestamp};
 
 /// Everything of one transaction.
@@ -34,9 +35,20 @@ pub struct Plan {
     pub changes: Vec<IncidentChange>,
     /// New actions.
     pub actions: Vec<ActionDraft>,
+    /// Duels that were stopped, each with its target.
+    pub duels: Vec<(String, Duel)>,
 }
 
 impl Plan {
+    /// The id of an action, which those of the plan have once they are recorded.
+    #[must_use]
+    pub fn action_id(&self, action: Of) -> i64 {
+        match action {
+            Of::Known(id) => id,
+            Of::New(at) => self.actions[at].id,
+        }
+    }
+
     /// Whether samples are all there is.
     pub(super) fn only_samples(&self) -> bool {
         self.ticked.is_empty()

@@ -10,6 +10,7 @@ use super::{Result, Tx, ids, on, rows, slot};
 use crate::domain::audit::Entry;
 use crate::domain::incident::State;
 use crate::domain::ladder::Judgement;
+use crate::domain::opposites::Of;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
@@ -52,6 +53,7 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         add_series(tx, series).await?;
     }
     super::fleet::note(tx, plan).await?;
+    super::duel::record(tx, plan).await?;
     if !plan.ticked.is_empty() {
         let (sql, list) = (tx.text(&TICKED), super::ingest::list_of(&plan.ticked));
         on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());
@@ -223,6 +225,8 @@ async fn decided(
         Verdict::HandOver(_) => judge(tx, id, Judgement::Unknown).await?,
         Verdict::Suppress { .. } => {}
     }
+    let named = named(plan, facts);
+    let facts = &named;
     let row = ids::take(tx, "decision", 1).await?;
     let sql = tx.text(&ADD_DECISION);
     on!(tx, c => sqlx::query(sql).bind(row).bind(id).bind(plan.now.micros()).bind(event_id).bind(word)
@@ -235,6 +239,17 @@ async fn decided(
     let mut entry = Entry::incident("system", "incident.decided", id, facts);
     entry.action_id = action;
     add_audit(tx, &entry, plan.now).await
+}
+
+/// The facts, with the id of an action of this very plan where they name one.
+fn named(plan: &Plan, facts: &Value) -> Value {
+    let mut facts = facts.clone();
+    if let Some(guardrail) = facts.get_mut("guardrail").and_then(Value::as_object_mut)
+        && let Some(at) = guardrail.remove("in_plan").and_then(|at| usize::try_from(at.as_u64()?).ok())
+    {
+        guardrail.insert("action_id".to_owned(), json!(plan.action_id(Of::New(at))));
+    }
+    facts
 }
 
 /// Notes what was found of the incident's last action, if it has made one and that is not known yet.

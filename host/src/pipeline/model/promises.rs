@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scene::zone;
+use super::scene::{UNDONE, zone};
 use super::{EVERYBODY, Made, Open, TARGETS, World};
 use crate::domain::Timestamp;
 use crate::domain::incident::State;
@@ -45,7 +45,12 @@ impl World {
                         open.state = State::HandedOver;
                     }
                 }
-                IncidentChange::Decided { verdict: Verdict::Suppress { .. }, .. } => {}
+                IncidentChange::Decided { verdict: Verdict::Suppress { reason, .. }, facts, .. } => {
+                    if *reason == "opposite" {
+                        let wanted = facts["guardrail"]["wanted"].as_str().unwrap_or_default();
+                        self.duel(pair, wanted, plan.now);
+                    }
+                }
                 IncidentChange::Clearing { since, .. } => {
                     if let Some(open) = self.incidents.get_mut(pair) {
                         open.clear_since = *since;
@@ -54,6 +59,7 @@ impl World {
                 IncidentChange::Closed { .. } => self.closed(at, finding, pair)?,
             }
         }
+        self.duels.extend(plan.duels.iter().cloned());
         for storm in &plan.storms {
             self.storms.insert(storm.clone(), plan.now);
         }
@@ -101,6 +107,7 @@ impl World {
             "over everybody's budget",
         )?;
         self.part_of_the_fleet(at, pair, now)?;
+        self.nothing_undone(pair, &draft.kind, now)?;
         promise(draft.expires_at.is_some(), "an action that never expires")?;
         let made = Made {
             at: now,
@@ -108,6 +115,7 @@ impl World {
             target: pair.target.clone(),
             incident: incident.id,
             step,
+            kind: draft.kind.clone(),
             ended: None,
         };
         self.actions.push(made);
@@ -164,5 +172,36 @@ impl World {
         let part = if by_zone { zone(&pair.target).unwrap_or("") } else { "" };
         let storm_at = self.storms.get(&(pair.policy, part.to_owned()));
         promise(storm_at.is_none_or(|at| now >= at.after(mass.quiet)), "acted before the quiet time was over")
+    }
+
+    /// The latest action on a target that `kind` undoes.
+    pub(super) fn undone(&self, target: &str, kind: &str, now: Timestamp) -> Option<&Made> {
+        let scales = |kind: &str| match kind {
+            "scale-up" => 1,
+            "scale-down" | "scale_down" => -1,
+            _ => 0,
+        };
+        let window = self.actions.iter().rev().filter(|made| now < made.at.after(UNDONE));
+        let mut here = window.filter(|made| made.target == target);
+        here.find(|made| scales(&made.kind) * scales(kind) < 0)
+    }
+
+    fn nothing_undone(&self, pair: &Pair, kind: &str, now: Timestamp) -> Result<(), String> {
+        promise(self.undone(&pair.target, kind, now).is_none(), "undid what had just been done")?;
+        let until = self.duelists.get(&(pair.policy, pair.target.clone()));
+        promise(until.is_none_or(|until| now >= *until), "went on with a duel")
+    }
+
+    /// A policy was stopped from undoing something: both parties wait from now on.
+    fn duel(&mut self, pair: &Pair, wanted: &str, now: Timestamp) {
+        let undone = self.undone(&pair.target, wanted, now);
+        let Some((first, until)) = undone.map(|made| (made.policy, made.at.after(UNDONE))) else { return };
+        // Who was in a duel with somebody else is no party of one with whoever acted since.
+        if self.duelists.get(&(pair.policy, pair.target.clone())).is_some_and(|until| now < *until) {
+            return;
+        }
+        for party in [first, pair.policy] {
+            self.duelists.insert((party, pair.target.clone()), until);
+        }
     }
 }

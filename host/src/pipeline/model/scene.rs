@@ -8,8 +8,12 @@ use serde_json::json;
 use crate::domain::Timestamp;
 use crate::domain::fleet::{Counted, Domains};
 use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
+use crate::domain::opposites::Opposites;
 use crate::domain::policy::{Mode, Policy, Source, Spec};
 use crate::engine::Compiled;
+
+/// For how long.
+pub(super) const UNDONE: Duration = Duration::from_mins(15);
 
 pub(super) struct Random(pub(super) u64);
 
@@ -49,6 +53,13 @@ pub(super) fn known(compiled: &Compiled, names: &[String]) -> (Counted, Counted)
     (by(rails.blast_tag()), by(rails.mass_tag()))
 }
 
+/// What undoes what.
+pub(super) fn opposites() -> Arc<Opposites> {
+    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    let pairs = [pair("start", "stop"), pair("scale-up", "scale-down")];
+    Arc::new(Opposites::new(&pairs, UNDONE))
+}
+
 fn mass_failure(by_zone: bool, random: &mut Random) -> MassFailure {
     let per = (random.below(3) == 0).then(|| "*".to_owned());
     let targets = if by_zone && per.is_none() { 3 } else { 6 };
@@ -72,8 +83,7 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         mass_failure: mass_failure(by_zone, random),
         ..Guardrails::default()
     };
-    let steps =
-        json!([{"action": "scale"}, {"action": "drain", "tries": 2, "settle": "1m"}, {"action": "notify"}]);
+    let steps = json!([{"action": "scale-up"}, {"action": "drain", "tries": 2, "settle": "1m"}, {"action": "notify"}]);
     let steps =
         if random.below(2) == 0 { serde_json::from_value(steps).unwrap_or_default() } else { Vec::new() };
     let spec = Spec {
@@ -84,7 +94,8 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         mode: if random.below(6) == 0 { Mode::Observe } else { Mode::Auto },
         condition: json!({"type": "metric_exceeds", "metric": "m", "threshold": 1}),
         clear: None,
-        action: "restart".to_owned(),
+        action: ["restart", "scale-up", "scale_down"][usize::try_from(random.below(3)).unwrap_or(0)]
+            .to_owned(),
         params: serde_json::Map::new(),
         steps,
         guardrails,

@@ -114,10 +114,15 @@ impl Writer {
             }
             let window = now.before(policy.guardrails.window);
             let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
-            let mut ledger = Ledger { paused, everybody, ..ledger };
+            let opposites = Arc::clone(&self.parts.store.everywhere().opposites);
+            let mut ledger = Ledger { paused, everybody, opposites, ..ledger };
             if let Some(OfPolicy { failures, parts }) = shared.get(&policy.id) {
                 ledger.failures = *failures;
                 ledger.fleet = parts.of(policy, self.place(&pair, finding));
+                if finding.violated && !pair.simulated && ledger.opposites.any(policy) {
+                    let since = now.before(ledger.opposites.window);
+                    ledger.lately = tx.lately(&pair.target, since, now).await?;
+                }
             }
             ledgers.insert(pair, ledger);
         }
