@@ -27,3 +27,7 @@ CREATE TABLE duel (
 );
 CREATE INDEX duel_until ON duel (until_at);
 CREATE INDEX reservation_target ON reservation (target, at);
+
+-- Until when the policy and target of an incident are flapping, if they were when it opened.
+ALTER TABLE incident ADD COLUMN flapping_until BIGINT;
+CREATE INDEX incident_flaps ON incident (policy_id, target, opened_at);

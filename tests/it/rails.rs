@@ -3,6 +3,7 @@
 
 mod clear;
 mod domains;
+mod flapping;
 mod opposites;
 
 use std::time::Duration;

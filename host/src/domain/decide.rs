@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Timestamp;
+use super::flapping::{Flapping, Flaps};
 use super::fleet::{Domains, Place};
 use super::incident::{Standing, State};
 use super::ladder::{Next, Relapse, next};
@@ -200,6 +201,8 @@ pub struct Ledger {
     /// The policy's latest actions that failed or did not help, without one that did in between, counted as far as its
     /// breaker asks; and when the last of them ended.
     pub failures: (u32, Option<Timestamp>),
+    /// How often incidents of the pair have opened, where none is open.
+    pub flaps: Flaps,
     /// What was lately done to the target that may not be undone at once.
     pub lately: Lately,
     /// What undoes what.
@@ -284,6 +287,9 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
         Some(_) | None => policy.resumed(ledger.relapse, now),
     };
     let opening = ledger.incident.as_ref().is_none_or(|incident| incident.actions == 0);
+    if let Some(flapping) = flapping(policy, ledger, now).filter(|_| opening) {
+        return Decision::Suppress(Reason::Rail(flapping));
+    }
     if let Some(reason) = too_soon(policy, (violated.observed_at, opening), ledger, now) {
         return Decision::Suppress(reason);
     }
@@ -318,6 +324,13 @@ fn too_soon(
         return Some(Reason::Cooldown { until });
     }
     None
+}
+
+/// Whether incidents of this pair open too often.
+fn flapping(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Rail> {
+    let until = ledger.incident.as_ref()?.flapping_until.filter(|until| *until > now)?;
+    let Flapping { changes, within } = policy.guardrails.flapping;
+    Some(Rail::Flapping { changes, within_seconds: within.as_secs(), until })
 }
 
 /// What stands against this very step.

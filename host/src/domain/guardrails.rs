@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::flapping::Flapping;
 use super::opposites::Opposites;
 
 /// The guardrails in force. Written in a policy as durations (`"10m"`, or a number of seconds) and counts.
@@ -43,6 +44,8 @@ pub struct Guardrails {
     pub relapse: Duration,
     /// How much of the policy's targets may be touched in one window, by whoever it is.
     pub blast_radius: BlastRadius,
+    /// When incidents of one target open so often that nothing is done.
+    pub flapping: Flapping,
     /// When so much is sick at once that the observer is suspected.
     pub mass_failure: MassFailure,
     /// Actions in a row that failed, or ended and did not help, after which the policy rests.
@@ -168,6 +171,7 @@ impl Default for Guardrails {
             tries: None,
             relapse: Duration::from_hours(1),
             blast_radius: BlastRadius::default(),
+            flapping: Flapping::default(),
             mass_failure: MassFailure::default(),
             breaker: 5,
             rest: Duration::from_mins(30),

@@ -6,6 +6,7 @@ pub mod action;
 pub mod audit;
 pub mod decide;
 pub mod event;
+pub mod flapping;
 pub mod fleet;
 pub mod guardrails;
 pub mod incident;

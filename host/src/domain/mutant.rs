@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 15] = [
+pub(crate) const ALL: [Fault; 16] = [
     Fault::Paused,
     Fault::Busy,
     Fault::Settle,
@@ -18,6 +18,7 @@ pub(crate) const ALL: [Fault; 15] = [
     Fault::Domain,
     Fault::Opposite,
     Fault::Duel,
+    Fault::Flapping,
 ];
 
 /// One safety.
@@ -53,6 +54,8 @@ pub(crate) enum Fault {
     Opposite,
     /// Who was in a duel goes on.
     Duel,
+    /// What opens again and again is acted on again and again.
+    Flapping,
 }
 
 #[cfg(test)]

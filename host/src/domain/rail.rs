@@ -11,6 +11,15 @@ use super::opposites::{Conflict, Of};
 pub enum Rail {
     /// Somebody has just done the opposite to this target.
     Opposite(Conflict),
+    /// Incidents of this policy open on this target again and again.
+    Flapping {
+        /// So many are too many
+        changes: u32,
+        /// within so many seconds.
+        within_seconds: u64,
+        /// Until when, if no more open.
+        until: Timestamp,
+    },
 }
 
 impl Rail {
@@ -19,6 +28,7 @@ impl Rail {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Opposite(_) => "opposite",
+            Self::Flapping { .. } => "flapping",
         }
     }
 
@@ -27,7 +37,7 @@ impl Rail {
     pub fn action_id(&self) -> Option<i64> {
         match self {
             Self::Opposite(Conflict { action: Of::Known(id), .. }) => Some(*id),
-            Self::Opposite(Conflict { action: Of::New(_), .. }) => None,
+            Self::Opposite(Conflict { action: Of::New(_), .. }) | Self::Flapping { .. } => None,
         }
     }
 
@@ -35,7 +45,7 @@ impl Rail {
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         match self {
-            Self::Opposite(conflict) => Some(conflict.until),
+            Self::Opposite(Conflict { until, .. }) | Self::Flapping { until, .. } => Some(*until),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! ids it asks the clock for; the writer read the ledgers under lock and records the plan in the same
 //! transaction.
 
+mod flaps;
 mod fleet;
 mod lately;
 mod over;
@@ -243,8 +244,9 @@ impl<'a> Deciding<'a> {
         compiled: &Compiled,
         finding: &Finding,
         pair: &Pair,
-        evidence: Value,
+        mut evidence: Value,
     ) -> Which {
+        let flapping_until = self.flaps(compiled, finding, pair, &mut evidence);
         let which = Which::New(self.plan.opened.len());
         self.plan.opened.push(IncidentDraft {
             id: 0,
@@ -256,6 +258,7 @@ impl<'a> Deciding<'a> {
             simulated: pair.simulated,
             event_id: finding.event_id,
             observed_at: finding.observed_at,
+            flapping_until,
             evidence,
         });
         self.sicken(compiled, pair);
@@ -270,6 +273,7 @@ impl<'a> Deciding<'a> {
             busy: false,
             last_ended_at: None,
             clear_since: None,
+            flapping_until,
             last_violated_at: self.plan.now,
             reason: None,
         });

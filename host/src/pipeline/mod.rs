@@ -11,6 +11,7 @@ pub mod known;
 pub mod loops;
 #[cfg(test)]
 mod model;
+mod notice;
 mod push;
 pub mod remediate;
 pub mod settings;

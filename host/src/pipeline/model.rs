@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::domain::decide::{Ledger, Spent};
 use crate::domain::event::{NO_TARGET, Tags};
+use crate::domain::flapping::Flaps;
 use crate::domain::fleet::{Counted, Domains, Parts};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Relapse;
@@ -47,6 +48,7 @@ struct Open {
     state: State,
     opened_at: Timestamp,
     clear_since: Option<Timestamp>,
+    flapping_until: Option<Timestamp>,
 }
 
 struct World {
@@ -66,6 +68,8 @@ struct World {
     storms: HashMap<(i64, String), Timestamp>,
     /// What the store would have of duels.
     duels: Vec<(String, Duel)>,
+    /// Each opening, and until when it was flapping as it was recorded.
+    openings: HashMap<Pair, Vec<(Timestamp, Option<Timestamp>)>>,
     /// Who was in one, over which target and until when, as the history has it.
     duelists: HashMap<(i64, String), Timestamp>,
     opposites: Arc<Opposites>,
@@ -107,6 +111,7 @@ impl World {
             actions: Vec::new(),
             storms: HashMap::new(),
             duels: Vec::new(),
+            openings: HashMap::new(),
             duelists: HashMap::new(),
             opposites: opposites(),
             paused: false,
@@ -220,6 +225,7 @@ impl World {
                 busy: of.last().is_some_and(|made| made.ended.is_none()),
                 last_ended_at: of.last().and_then(|made| made.ended),
                 clear_since: open.clear_since,
+                flapping_until: open.flapping_until,
                 last_violated_at: now,
                 reason: None,
             }
@@ -241,6 +247,7 @@ impl World {
             },
             fleet,
             failures: (0, None),
+            flaps: self.flaps(at, pair, now),
             lately: self.lately(&pair.target, now),
             opposites: Arc::clone(&self.opposites),
         }
@@ -257,6 +264,16 @@ impl World {
         };
         let duels = self.duels.iter().filter(|(over, duel)| *over == target && duel.until > now);
         Lately { acts: acts.map(act).collect(), duels: duels.map(|(_, duel)| duel.clone()).collect() }
+    }
+
+    /// What the store would count of a pair's openings.
+    fn flaps(&self, at: usize, pair: &Pair, now: Timestamp) -> Flaps {
+        let since = now.before(self.policies[at].policy.guardrails.flapping.within);
+        let openings = self.openings.get(pair).into_iter().flatten().filter(|(at, _)| *at > since);
+        Flaps {
+            openings: u32::try_from(openings.clone().count()).unwrap_or(u32::MAX),
+            until: openings.filter_map(|(_, until)| *until).max(),
+        }
     }
 
     /// A person scales a target, if nothing is against it.

@@ -5,6 +5,7 @@ use super::sql::statements;
 use super::{Result, Tx, on, rows};
 use crate::domain::Timestamp;
 use crate::domain::decide::{Ledger, Spent};
+use crate::domain::flapping::Flaps;
 use crate::domain::guardrails::Everywhere;
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Relapse;
@@ -20,7 +21,9 @@ statements! { pub(super) STATEMENTS:
         ORDER BY a.completed_at DESC LIMIT $2) l";
     RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
-    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since, i.reason,
+    FLAPS = "SELECT COUNT(*), MAX(flapping_until) FROM incident WHERE policy_id = $1 AND target = $2
+        AND simulated = $3 AND opened_at > $4";
+    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since, i.flapping_until, i.reason,
         a.state AS phase, a.completed_at,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used
@@ -29,7 +32,7 @@ statements! { pub(super) STATEMENTS:
         AND i.simulated = FALSE AND i.cleared_at IS NULL
         LEFT JOIN action a ON a.id = i.last_action_id";
     // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
-    LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since, i.reason,
+    LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since, i.flapping_until, i.reason,
         a.state AS phase, a.completed_at,
         (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used
@@ -48,6 +51,7 @@ struct Row {
     tries: Option<i64>,
     last_violated_at: Option<i64>,
     clear_since: Option<i64>,
+    flapping_until: Option<i64>,
     reason: Option<String>,
     phase: Option<String>,
     completed_at: Option<i64>,
@@ -69,6 +73,7 @@ impl Row {
             busy: phase.is_some_and(|phase| !phase.ended()),
             last_ended_at: self.completed_at.map(Timestamp::from_micros),
             clear_since: rows::time(self.clear_since),
+            flapping_until: rows::time(self.flapping_until),
             last_violated_at: Timestamp::from_micros(self.last_violated_at.unwrap_or(0)),
             reason: self.reason,
         }))
@@ -94,6 +99,20 @@ impl Writing {
         let begins = incident.as_ref().is_none_or(|incident| incident.actions == 0);
         let relapse = if begins { self.relapse(policy, (target, simulated)).await? } else { None };
         Ok(Ledger { incident, last_reserved_at: reserved, relapse, used, ..Ledger::default() })
+    }
+
+    /// How often incidents of that policy and target have opened since then.
+    pub async fn flaps(
+        &mut self,
+        policy: i64,
+        (target, simulated): (&str, bool),
+        since: Timestamp,
+    ) -> Result<Flaps> {
+        let tx = self.begun().await?;
+        let sql = tx.text(&FLAPS);
+        let (count, until): (i64, Option<i64>) = on!(tx, c => sqlx::query_as(sql)
+            .bind(policy).bind(target).bind(simulated).bind(since.micros()).fetch_one(c).await?);
+        Ok(Flaps { openings: u32::try_from(count).unwrap_or(u32::MAX), until: rows::time(until) })
     }
 
     /// The last incident of that policy and target that an action healed.

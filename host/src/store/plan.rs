@@ -81,6 +81,8 @@ pub struct IncidentDraft {
     pub event_id: i64,
     /// When that was observed.
     pub observed_at: Timestamp,
+    /// Until when its pair is flapping, if it is.
+    pub flapping_until: Option<Timestamp>,
     /// The values the condition saw.
     pub evidence: Value,
 }

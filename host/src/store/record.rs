@@ -19,14 +19,15 @@ statements! { pub(super) STATEMENTS:
     TICKED = "UPDATE partition_state SET ticked_at = $2 WHERE id IN {ids}";
     OPEN_INCIDENT = "INSERT INTO incident (id, policy_id, policy_name, policy_version, severity, target, state,
         opened_at, event_id, last_event_id, last_violated_at, violations, actions, reason, evidence,
-        simulated) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10)";
+        simulated, flapping_until) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10, $11)";
     VIOLATED = "UPDATE incident SET violations = violations + $2, last_event_id = $3, last_violated_at = $4,
         reason = $5 WHERE id = $1";
     ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2,
         tries = CASE WHEN step = $3 THEN tries + 1 ELSE 1 END, step = $3 WHERE id = $1";
     JUDGE = "UPDATE action SET verdict = $2 WHERE verdict IS NULL
         AND id = (SELECT last_action_id FROM incident WHERE id = $1)";
-    TOLD = "UPDATE incident SET told_at = $2 WHERE id = $1";
+    // An incident of which a human was told while it is open may be handed over later.
+    TOLD = "UPDATE incident SET told_at = $2 WHERE id = $1 AND state = 'handed_over'";
     CLEARING = "UPDATE incident SET clear_since = $2 WHERE id = $1";
     CLOSE = "UPDATE incident SET state = CASE WHEN state = 'open' THEN $2 ELSE state END,
         closed_at = COALESCE(closed_at, $3), cleared_at = $3 WHERE id = $1 AND cleared_at IS NULL";
@@ -99,7 +100,8 @@ async fn open_incident(tx: &mut Tx, draft: &IncidentDraft, now: Timestamp) -> Re
     let sql = tx.text(&OPEN_INCIDENT);
     on!(tx, c => sqlx::query(sql).bind(draft.id).bind(draft.policy_id).bind(&draft.policy_name)
         .bind(draft.policy_version).bind(draft.severity).bind(&draft.target).bind(now.micros())
-        .bind(draft.event_id).bind(draft.evidence.to_string()).bind(draft.simulated).execute(c).await?.rows_affected());
+        .bind(draft.event_id).bind(draft.evidence.to_string()).bind(draft.simulated)
+        .bind(draft.flapping_until.map(Timestamp::micros)).execute(c).await?.rows_affected());
     let facts = json!({"policy": draft.policy_name, "policy_version": draft.policy_version,
         "target": draft.target, "simulated": draft.simulated, "event_id": draft.event_id,
         "saw": draft.evidence});
@@ -113,6 +115,9 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     for at in order {
         let incident = plan.actions[at].incident.map(|which| id_of(&plan.opened, which));
         let draft = &mut plan.actions[at];
+        if let Some(incident) = incident.filter(|_| draft.tells) {
+            draft.params = telling(&draft.params, incident);
+        }
         add_action(tx, draft, (incident, "system"), plan.now).await?;
         if let (Some((policy, _, _)), Some(incident)) = (&draft.policy, incident) {
             let (reserve, acted, told) = (tx.text(&RESERVE), tx.text(&ACTED), tx.text(&TOLD));
@@ -129,6 +134,15 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The parameters of an action that tells a human, with the incident's id.
+fn telling(params: &str, incident: i64) -> String {
+    let mut params: Value = rows::json(params);
+    if let Some(members) = params.as_object_mut() {
+        members.entry("incident_id").or_insert(json!(incident));
+    }
+    params.to_string()
 }
 
 /// Inserts one action and gives it its target's slot if that is free. A simulated one is over at once.

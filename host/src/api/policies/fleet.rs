@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::read::duration;
+use crate::domain::flapping::{Flapping, MOST};
 use crate::domain::guardrails::{BlastRadius, MassFailure, WHOLE};
 
 /// `{"percent": 5, "max": 10, "per": "zone"}`; without `percent`, `max` alone counts; without `per`, the whole fleet is one.
@@ -36,6 +37,24 @@ pub(super) fn mass_failure(value: &Value) -> Result<MassFailure, String> {
     }
     let percent = percent(members, 1)?.unwrap_or(standard.percent);
     Ok(MassFailure { targets, percent, quiet, per: tag(members)? })
+}
+
+/// `{"changes": 6, "within": "1h"}`; what is left out is as it is by default.
+pub(super) fn flapping(value: &Value) -> Result<Flapping, String> {
+    let members = members(value, "flapping", &["changes", "within"])?;
+    let mut flapping = Flapping::default();
+    if let Some(changes) = count(members, "changes")? {
+        if !(2..=MOST).contains(&changes) {
+            return Err(format!("changes is a whole number from 2 to {MOST}"));
+        }
+        flapping.changes = changes;
+    }
+    if let Some(given) = members.get("within") {
+        let within = duration(given).filter(|within| !within.is_zero());
+        flapping.within = within
+            .ok_or_else(|| "within is a duration like \"1h\", above zero, at most 30 days".to_owned())?;
+    }
+    Ok(flapping)
 }
 
 /// The name of a tag.

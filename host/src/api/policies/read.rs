@@ -41,7 +41,7 @@ const RAILS_NOT_YET: [&str; 7] =
     ["storm", "ramp", "opposites", "verdict", "verify", "max_concurrent", "failure_domain"];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 2] = ["evaluate", "reload"];
-const RAILS: [&str; 13] = [
+const RAILS: [&str; 14] = [
     "for",
     "keep",
     "cooldown",
@@ -55,6 +55,7 @@ const RAILS: [&str; 13] = [
     "rest",
     "blast_radius",
     "mass_failure",
+    "flapping",
 ];
 /// The most failures in a row that a breaker may wait for.
 const BREAKER: u32 = 100;
@@ -220,6 +221,7 @@ fn set(rails: &mut Guardrails, name: &str, value: &Value) -> Result<(), (&'stati
         "breaker" => rails.breaker = whole(1, BREAKER)?,
         "tries" => rails.tries = Some(whole(1, TRIES)?),
         "blast_radius" => rails.blast_radius = fleet::blast_radius(value).map_err(said)?,
+        "flapping" => rails.flapping = fleet::flapping(value).map_err(said)?,
         "mass_failure" => rails.mass_failure = fleet::mass_failure(value).map_err(said)?,
         _ => {
             let wrong = || said(format!("{name} is a duration like \"10m\", at most 30 days"));

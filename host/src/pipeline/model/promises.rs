@@ -25,14 +25,21 @@ impl World {
         plan: &Plan,
     ) -> Result<(), String> {
         let before = self.incidents.get(pair).cloned();
-        for _ in &plan.opened {
+        for opened in &plan.opened {
             if before.is_some() {
                 return Err("a second incident of one policy and target".to_owned());
             }
             self.incidents.insert(
                 pair.clone(),
-                Open { id: self.next_id, state: State::Open, opened_at: plan.now, clear_since: None },
+                Open {
+                    id: self.next_id,
+                    state: State::Open,
+                    opened_at: plan.now,
+                    clear_since: None,
+                    flapping_until: opened.flapping_until,
+                },
             );
+            self.openings.entry(pair.clone()).or_default().push((plan.now, opened.flapping_until));
             self.next_id += 1;
         }
         for change in &plan.changes {
@@ -95,6 +102,9 @@ impl World {
             promise(step == last.step || step == last.step + 1, "a step was left out, or gone back to")?;
         } else if let Some(last) = of_pair.last() {
             promise(now >= last.at.after(rails.cooldown), "acted within the cooldown")?;
+        }
+        if earlier.is_empty() {
+            promise(!self.flapping(at, pair, now), "acted on what is flapping")?;
         }
         let tries = earlier.iter().filter(|made| made.step == step).count() + 1;
         let allowed = policy.rung(step).map(|rung| rung.tries).ok_or("acted on a step that is none")?;
@@ -203,5 +213,19 @@ impl World {
         for party in [first, pair.policy] {
             self.duelists.insert((party, pair.target.clone()), until);
         }
+    }
+
+    /// Whether so many incidents of a pair opened within the time that it is to be left alone, and none has been quiet for as
+    /// long since.
+    fn flapping(&self, at: usize, pair: &Pair, now: Timestamp) -> bool {
+        let rails = self.policies[at].policy.guardrails.flapping;
+        let openings: Vec<Timestamp> = self.openings[pair].iter().map(|(at, _)| *at).collect();
+        let mut flapping = false;
+        for (at, opened) in openings.iter().enumerate() {
+            let quiet = at > 0 && opened.since(openings[at - 1]) >= rails.within;
+            let close = openings[..=at].iter().filter(|other| opened.since(**other) < rails.within).count();
+            flapping = (flapping && !quiet) || close >= rails.changes as usize;
+        }
+        flapping && openings.last().is_some_and(|last| now.since(*last) < rails.within)
     }
 }

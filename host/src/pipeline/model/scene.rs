@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::domain::Timestamp;
+use crate::domain::flapping::Flapping;
 use crate::domain::fleet::{Counted, Domains};
 use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
 use crate::domain::opposites::Opposites;
@@ -81,6 +82,10 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
             per: by_zone.then(|| "zone".to_owned()),
         },
         mass_failure: mass_failure(by_zone, random),
+        flapping: Flapping {
+            changes: 3,
+            within: Duration::from_mins([1, 20, 40][usize::try_from(random.below(3)).unwrap_or(0)]),
+        },
         ..Guardrails::default()
     };
     let steps = json!([{"action": "scale-up"}, {"action": "drain", "tries": 2, "settle": "1m"}, {"action": "notify"}]);

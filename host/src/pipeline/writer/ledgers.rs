@@ -116,6 +116,11 @@ impl Writer {
             let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
             let opposites = Arc::clone(&self.parts.store.everywhere().opposites);
             let mut ledger = Ledger { paused, everybody, opposites, ..ledger };
+            // An incident that stands knows whether it is one of too many.
+            if finding.violated && ledger.incident.is_none() && policy.mode == Mode::Auto {
+                let since = now.before(policy.guardrails.flapping.within);
+                ledger.flaps = tx.flaps(pair.policy, pair.subject(), since).await?;
+            }
             if let Some(OfPolicy { failures, parts }) = shared.get(&policy.id) {
                 ledger.failures = *failures;
                 ledger.fleet = parts.of(policy, self.place(&pair, finding));

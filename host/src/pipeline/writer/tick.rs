@@ -4,20 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use super::Writer;
 use crate::domain::Timestamp;
 use crate::domain::event::{NO_TARGET, Tags, partition_of};
 use crate::domain::incident::State;
-use crate::domain::ladder::Step;
-use crate::domain::policy::{Policy, Priority};
 use crate::engine::{Findings, Truth};
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
-use crate::store::{ActionDraft, Error, LastRun, Plan, StandingRow, Verdict, Which, Writing};
+use crate::pipeline::notice::{Told, notice};
+use crate::store::{Error, LastRun, Plan, StandingRow, Verdict, Which, Writing};
 
-/// The target of actions that tell a human.
-const HUMAN: &str = "human";
 /// An incident without data for so long is over, as far as anyone can tell.
 const EXPIRY: Duration = Duration::from_hours(1);
 
@@ -186,12 +181,14 @@ impl Writer {
                 continue;
             };
             let Some(step) = policy.notify() else { continue };
-            plan.actions.push(notice(
-                policy,
-                step,
-                row,
-                (self.parts.settings.max_attempts(), self.parts.clock.id()),
-            ));
+            let told = Told {
+                incident: Which::Known(row.id),
+                target: &row.target,
+                event_id: row.last_event_id,
+                why: format!("Incident {} on {} was handed over", row.id, row.target),
+            };
+            let (attempts, execution) = (self.parts.settings.max_attempts(), self.parts.clock.id());
+            plan.actions.push(notice(policy, step, told, (attempts, execution)));
         }
     }
 
@@ -230,45 +227,6 @@ impl Writer {
             }
         }
         self.parts.queue.announce(&ready);
-    }
-}
-
-/// The action that tells a human of an incident. Its target is not the incident's: that one's slot may be taken by the
-/// very action whose outcome nobody knows.
-fn notice(
-    policy: &Policy,
-    step: &Step,
-    row: &StandingRow,
-    (max_attempts, execution_id): (i64, String),
-) -> ActionDraft {
-    let mut params = step.params.clone();
-    for (member, value) in
-        [("policy", json!(policy.name)), ("target", json!(row.target)), ("incident_id", json!(row.id))]
-    {
-        params.entry(member).or_insert(value);
-    }
-    ActionDraft {
-        id: 0,
-        phase: crate::domain::Phase::Held,
-        execution_id,
-        incident: Some(Which::Known(row.id)),
-        policy: Some((policy.id, policy.name.clone(), policy.version)),
-        event_id: Some(row.last_event_id),
-        origin: "policy",
-        simulated: false,
-        kind: step.action.clone(),
-        target: HUMAN.to_owned(),
-        target_kind: None,
-        namespace: None,
-        labels: "{}".to_owned(),
-        params: Value::Object(params).to_string(),
-        step: None,
-        tells: true,
-        priority: Priority::High.number(),
-        max_attempts,
-        queued: true,
-        expires_at: None,
-        details: Some(format!("Incident {} on {} was handed over", row.id, row.target)),
     }
 }
 
