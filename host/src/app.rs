@@ -135,10 +135,10 @@ impl App {
             queue: queue.clone(),
             metrics: Arc::clone(&metrics),
             clock: clock.clone(),
-            limits: engine::Limits { lookback: config.policies.lookback },
+            limits: engine::Limits { lookback: config.policies.lookback, sparing: false },
             settings: settings.clone(),
             node: node_name(),
-            plugins: plugins.clone(),
+            plugins: Some(plugins.clone()),
             policies: Arc::clone(&policies),
         });
         let remediation = remediation(&config, &installation)?;
@@ -155,6 +155,8 @@ impl App {
             simulator,
             policies,
             settings,
+            lookback: config.policies.lookback,
+            backtests: api::backtest_room(),
             loops: Loops::default(),
             sources: Arc::new(sources),
             about: config.run.about.clone(),

@@ -325,7 +325,9 @@ fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
             (Some(action), _) => format!("{} decided to act: action {action}", decision.at),
             (None, Some(reason)) => {
                 let numbers = numbers(&decision.saw["guardrail"]);
-                format!("{} decided not to act: {reason}{numbers}{times}", decision.at)
+                let held = decision.silence.as_ref().map(|held| format!("; {}", held.words()));
+                let held = held.unwrap_or_default();
+                format!("{} decided not to act: {reason}{numbers}{times}{held}", decision.at)
             }
             (None, None) => format!("{} decided: {}{times}", decision.at, decision.decision),
         });

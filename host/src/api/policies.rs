@@ -1,12 +1,16 @@
 //! Policies over HTTP: made, read, changed, switched on and off, removed, read again from their files.
 
+mod analysis;
+mod backtest;
 mod edit;
 mod effectiveness;
 pub mod files;
 mod fleet;
 mod read;
 mod reload;
+mod revisions;
 mod runner;
+mod schema;
 mod shape;
 mod steps;
 
@@ -29,8 +33,10 @@ use super::{Api, etag};
 use crate::domain::policy::{Policy, Severity, Source, Spec};
 use crate::store::{Change, Edition};
 
+pub use backtest::{Backtest, room as backtest_room};
 pub(super) use read::duration;
 pub use read::{Draft, Fault, draft};
+pub use schema::schema;
 pub(super) use shape::PolicyInfo;
 use shape::{Listed, PolicyBody};
 
@@ -40,8 +46,13 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(by_severity))
         .routes(routes!(reload::reload))
         .routes(routes!(runner::status))
+        .routes(routes!(backtest::run))
         .routes(routes!(show, edit::update, edit::remove))
         .routes(routes!(effectiveness::show))
+        .routes(routes!(analysis::show))
+        .routes(routes!(revisions::list))
+        .routes(routes!(revisions::show))
+        .routes(routes!(revisions::rollback))
         .routes(routes!(edit::enable))
         .routes(routes!(edit::disable))
 }
@@ -176,7 +187,9 @@ async fn create(
     };
     api.ingest.policies_changed(rev).await;
     let policy = find(&api, &name).await?;
-    Ok(tagged(&api, StatusCode::CREATED, &policy, &draft.warnings))
+    let mut warnings = draft.warnings;
+    warnings.extend(analysis::warnings(&api, &policy).await);
+    Ok(tagged(&api, StatusCode::CREATED, &policy, &warnings))
 }
 
 /// Reads a whole policy, compiles it, and asks the plugin that would act whether it takes the parameters.

@@ -13,10 +13,14 @@ pub mod incident;
 pub mod ladder;
 pub(crate) mod mutant;
 pub mod opposites;
+mod overlap;
 pub mod policy;
 pub mod rail;
+pub mod reason;
+pub mod silence;
 pub mod time;
 pub mod token;
+pub mod worst;
 
 pub use action::{Phase, WireStatus};
 pub use event::{Event, Target};

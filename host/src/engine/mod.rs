@@ -3,6 +3,7 @@
 //! lock and throws a partition's state away when its transaction fails.
 
 mod alive;
+pub mod analysis;
 mod condition;
 mod findings;
 mod folded;

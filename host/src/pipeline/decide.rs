@@ -6,6 +6,7 @@ mod flaps;
 mod fleet;
 mod lately;
 mod over;
+mod quiet;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::quiet::{facts, silenced};
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Handover, Ledger, Violated, decide};
+use crate::domain::decide::{Decision, Handover, Ledger, Reason, Violated, decide};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::fleet::Domains;
 use crate::domain::incident::{Standing, State};
@@ -74,6 +76,7 @@ pub struct Deciding<'a> {
 struct Open {
     which: Which,
     reason: Option<String>,
+    silence: Option<i64>,
     last_change: Option<usize>,
 }
 
@@ -119,7 +122,8 @@ impl<'a> Deciding<'a> {
             .filter_map(|(pair, ledger)| {
                 let incident = ledger.incident.as_ref()?;
                 let which = Which::Known(incident.id);
-                Some((pair.clone(), Open { which, reason: incident.reason.clone(), last_change: None }))
+                let (reason, silence) = (incident.reason.clone(), incident.silence);
+                Some((pair.clone(), Open { which, reason, silence, last_change: None }))
             })
             .collect();
         Self {
@@ -150,9 +154,9 @@ impl<'a> Deciding<'a> {
     /// Forgets what led up to here, as if nothing had ever happened to that pair.
     pub fn begin_again(&mut self, pair: &Pair) {
         self.close(pair, State::Expired, None);
-        let shared = self.ledgers.get(pair).map(|ledger| (ledger.paused, ledger.everybody));
-        let (paused, everybody) = shared.unwrap_or_default();
-        self.ledgers.insert(pair.clone(), Ledger { paused, everybody, ..Ledger::default() });
+        let before = self.ledgers.remove(pair).unwrap_or_default();
+        let Ledger { paused, silences, everybody, .. } = before;
+        self.ledgers.insert(pair.clone(), Ledger { paused, silences, everybody, ..Ledger::default() });
     }
 
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
@@ -163,7 +167,8 @@ impl<'a> Deciding<'a> {
             Some(open) => open.which,
             None => self.open_incident(compiled, finding, pair, facts.clone()),
         };
-        if let Some(opened) = self.ledgers.get(pair) {
+        if let Some(opened) = self.ledgers.get_mut(pair) {
+            opened.incident.iter_mut().for_each(|incident| incident.calm = false);
             ledger.incident.clone_from(&opened.incident);
         }
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
@@ -175,6 +180,7 @@ impl<'a> Deciding<'a> {
             observed_at: finding.observed_at,
             settle: settle(compiled, ledger.incident.as_ref()),
         };
+        ledger.silenced = silenced(compiled, (pair, about.tags), violated, &ledger, now);
         let decision = decide(&compiled.policy, violated, &ledger, now);
         let (verdict, word, action) = match decision {
             Decision::Act { step } => {
@@ -183,9 +189,14 @@ impl<'a> Deciding<'a> {
             }
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
-                facts["guardrail"] = json!(reason);
+                let held = ledger.silenced.filter(|_| matches!(reason, Reason::Silenced { .. }));
+                let silence = held.as_ref().map(|held| held.id);
+                if let Value::Object(facts) = &mut facts {
+                    facts.insert("guardrail".to_owned(), json!(reason));
+                    facts.extend(held.map(|held| ("silence".to_owned(), json!(held))));
+                }
                 self.stopped(pair, reason);
-                (Verdict::Suppress { reason: word, until }, word, None)
+                (Verdict::Suppress { reason: word, until, silence }, word, None)
             }
             Decision::HandOver(why) => (self.hand_over(pair, why), why.word(), None),
         };
@@ -219,7 +230,9 @@ impl<'a> Deciding<'a> {
         saw: Value,
     ) {
         let Some(open) = self.open.get_mut(pair) else { return };
-        let same = matches!(verdict, Verdict::Suppress { .. }) && open.reason.as_deref() == Some(word);
+        let by = if let Verdict::Suppress { silence, .. } = &verdict { Some(*silence) } else { None };
+        let same = by == Some(open.silence) && open.reason.as_deref() == Some(word);
+        open.silence = by.flatten();
         if let (true, Some(last)) = (same, open.last_change)
             && let Some(IncidentChange::Decided { times, event_id, .. }) = self.plan.changes.get_mut(last)
         {
@@ -262,7 +275,7 @@ impl<'a> Deciding<'a> {
             evidence,
         });
         self.sicken(compiled, pair);
-        self.open.insert(pair.clone(), Open { which, reason: None, last_change: None });
+        self.open.insert(pair.clone(), Open { which, reason: None, silence: None, last_change: None });
         self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
             id: 0,
             state: State::Open,
@@ -276,6 +289,8 @@ impl<'a> Deciding<'a> {
             flapping_until,
             last_violated_at: self.plan.now,
             reason: None,
+            silence: None,
+            calm: false,
         });
         which
     }
@@ -347,16 +362,4 @@ fn settle(compiled: &Compiled, incident: Option<&Standing>) -> Duration {
 /// An action is not started any more once the event that led to it is older than this.
 fn latest_start(max_age: Duration, observed_at: Timestamp) -> Timestamp {
     observed_at.after(max_age)
-}
-
-/// What the decision saw, for `why`.
-fn facts(compiled: &Compiled, finding: &Finding) -> Value {
-    let values: serde_json::Map<String, Value> =
-        finding.saw.iter().map(|(metric, value)| (metric.clone(), json!(value))).collect();
-    json!({
-        "condition": compiled.program.source(),
-        "values": values,
-        "event_id": finding.event_id,
-        "observed_at": finding.observed_at,
-    })
 }

@@ -3,6 +3,7 @@
 //! planned, [`sweep`] finds what was lost.
 
 pub mod answer;
+pub mod backtest;
 pub mod decide;
 pub mod execute;
 pub mod history;
@@ -13,7 +14,9 @@ pub mod loops;
 mod model;
 mod notice;
 mod push;
+pub mod rehearsal;
 pub mod remediate;
+pub mod scenario;
 pub mod settings;
 pub mod simulate;
 pub mod sweep;

@@ -3,7 +3,7 @@
 //! taken away once ([`Fault`]), and must be missed.
 
 mod promises;
-mod scene;
+pub(super) mod scene;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -74,6 +74,8 @@ struct World {
     duelists: HashMap<(i64, String), Timestamp>,
     opposites: Arc<Opposites>,
     paused: bool,
+    /// The target that people want left alone.
+    silenced: Option<String>,
     next_id: i64,
 }
 
@@ -115,6 +117,7 @@ impl World {
             duelists: HashMap::new(),
             opposites: opposites(),
             paused: false,
+            silenced: None,
             next_id: 1,
         }
     }
@@ -149,6 +152,8 @@ impl World {
             }
             _ => {
                 self.paused = self.random.below(4) == 0;
+                let target = self.random.below(TARGETS as u64 * 2);
+                self.silenced = (target < TARGETS as u64).then(|| format!("web-{target}"));
                 Ok(())
             }
         }
@@ -228,6 +233,8 @@ impl World {
                 flapping_until: open.flapping_until,
                 last_violated_at: now,
                 reason: None,
+                silence: None,
+                calm: false,
             }
         });
         let fleet = self.parts(at, now).of(policy, Arc::clone(&self.places[&pair.target]));
@@ -240,6 +247,8 @@ impl World {
                 self.actions.iter().filter(|made| made.policy == pair.policy && made.at > since).count(),
             ),
             paused: self.paused.then_some(None),
+            silences: scene::silence(self.silenced.as_deref(), now),
+            silenced: None,
             everybody: Spent {
                 used: number(self.since(now.before(EVERYBODY.1)).count()),
                 limit: EVERYBODY.0,

@@ -3,9 +3,12 @@
 mod apply;
 mod batch;
 mod ledgers;
+mod rehearse;
 mod reply;
 mod series;
 mod tick;
+
+pub(super) use rehearse::{Home, opened};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -46,8 +49,8 @@ pub struct Parts {
     pub settings: Live,
     /// This node's name.
     pub node: String,
-    /// What would run a simulated action.
-    pub plugins: Plugins,
+    /// What would run a simulated action; none where nothing is simulated.
+    pub plugins: Option<Plugins>,
     /// The policies in force, for everybody who wants to look.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
 }
@@ -212,8 +215,9 @@ impl Writer {
 
     /// Says of simulated actions what would have run: nothing does, they are over when they are recorded.
     fn name_plugins(&self, plan: &mut Plan) {
+        let Some(plugins) = &self.parts.plugins else { return };
         for action in plan.actions.iter_mut().filter(|action| action.simulated) {
-            action.details = Some(match self.parts.plugins.route(&action.kind, &action.target) {
+            action.details = Some(match plugins.route(&action.kind, &action.target) {
                 Ok(route) => format!("Simulated: would run {}/{}", route.plugin, route.action),
                 Err(wrong) => format!("Simulated: would fail: {}", refusal(&action.kind, &wrong)),
             });

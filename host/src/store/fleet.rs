@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 
-use super::ingest::Writing;
+use super::ingest::{Writing, broken};
 use super::plan::Plan;
 use super::sql::statements;
-use super::{Result, Tx, on};
+use super::{Result, Store, Tx, on};
 use crate::domain::Timestamp;
+use crate::domain::event::Tags;
 use crate::domain::fleet::Domains;
 
 statements! { pub(super) STATEMENTS:
     NOTE = "INSERT INTO fleet (target, seen_at, domains) VALUES ($1, $2, $3)
         ON CONFLICT (target) DO UPDATE SET seen_at = excluded.seen_at, domains = excluded.domains";
     FLEET = "SELECT target, domains FROM fleet WHERE seen_at > $1";
+    OPEN = "SELECT id, policy_id, policy_name, target, opened_at, last_event_id FROM incident
+        WHERE cleared_at IS NULL AND simulated = FALSE ORDER BY id DESC LIMIT $1";
+    TAGS = "SELECT tags FROM series WHERE id = $1";
     TOUCHED = "SELECT r.target, COALESCE(f.domains, '{}') FROM reservation r LEFT JOIN fleet f ON f.target = r.target
         WHERE r.at > $1";
     TOUCHES = "SELECT COUNT(*) FROM reservation WHERE at > $1";
@@ -31,6 +35,56 @@ pub(crate) type Located = (String, Domains);
 
 fn located(rows: Vec<(String, String)>) -> Vec<Located> {
     rows.into_iter().map(|(target, domains)| (target, Domains::read(&domains))).collect()
+}
+
+/// An incident that has not cleared, and what its last event said.
+#[derive(Clone, Debug)]
+pub struct OpenIncident {
+    /// Its number.
+    pub id: i64,
+    /// Its policy.
+    pub policy_id: i64,
+    /// Its name.
+    pub policy_name: String,
+    /// Its target.
+    pub target: String,
+    /// When it opened.
+    pub opened_at: Timestamp,
+    /// The tags of the last event that violated it, where they were asked for.
+    pub tags: Tags,
+}
+
+impl Store {
+    /// The names of the real targets that have sent samples since then.
+    pub async fn alive(&self, since: Timestamp) -> Result<Vec<String>> {
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&FLEET);
+        let rows: Vec<(String, String)> =
+            on!(&mut tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?);
+        Ok(rows.into_iter().map(|(target, _)| target).collect())
+    }
+
+    /// The newest `most` incidents of real targets that have not cleared; their events' tags only if `tagged`.
+    pub async fn open_incidents(&self, most: i64, tagged: bool) -> Result<Vec<OpenIncident>> {
+        type Row = (i64, i64, String, String, i64, i64);
+        let mut tx = self.reading().await?;
+        let (sql, series) = (tx.text(&OPEN), tx.text(&TAGS));
+        let rows: Vec<Row> = on!(&mut tx, c => sqlx::query_as(sql).bind(most).fetch_all(c).await?);
+        let mut found = Vec::with_capacity(rows.len());
+        for (id, policy_id, policy_name, target, opened_at, event) in rows {
+            let mut tags = Tags::new();
+            if tagged && let Some(sample) = super::samples::sample(&mut tx, event).await? {
+                let row: Option<(String,)> =
+                    on!(&mut tx, c => sqlx::query_as(series).bind(sample.series_id).fetch_optional(c).await?);
+                tags = row
+                    .map_or_else(|| Ok(Tags::new()), |(tags,)| serde_json::from_str(&tags))
+                    .map_err(broken)?;
+            }
+            let opened_at = Timestamp::from_micros(opened_at);
+            found.push(OpenIncident { id, policy_id, policy_name, target, opened_at, tags });
+        }
+        Ok(found)
+    }
 }
 
 impl Writing {

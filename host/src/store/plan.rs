@@ -107,6 +107,8 @@ pub enum Verdict {
         reason: &'static str,
         /// Until when it holds.
         until: Option<Timestamp>,
+        /// The silence, where it is one.
+        silence: Option<i64>,
     },
     /// Handed to a human, for that reason.
     HandOver(&'static str),
@@ -137,6 +139,11 @@ pub enum IncidentChange {
         /// Since when; none: it is not.
         since: Option<Timestamp>,
     },
+    /// Its condition is clear while an action of it waits or runs.
+    Calm {
+        /// Which.
+        incident: Which,
+    },
     /// It is over.
     Closed {
         /// Which.
@@ -158,6 +165,7 @@ impl IncidentChange {
         match self {
             Self::Decided { incident, .. }
             | Self::Clearing { incident, .. }
+            | Self::Calm { incident }
             | Self::Closed { incident, .. } => *incident,
         }
     }

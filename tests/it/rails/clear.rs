@@ -121,7 +121,8 @@ fn another_metric_may_say_when_it_is_over_and_silence_says_nothing() {
     assert_eq!(scene.incidents("state=open").len(), 1, "of the latency nothing is known");
     scene.reading("latency", "web-1", 5.0);
     assert_eq!(scene.incidents("state=open").len(), 1, "it is too long");
-    scene.reading("heat", "web-1", 95.0);
+    assert_eq!(scene.reading("heat", "web-1", 95.0), ["act"]);
+    scene.done(2);
     scene.reading("latency", "web-1", 0.1);
     assert_eq!(scene.incidents("state=open").len(), 1, "what is met is not clear");
     scene.reading("heat", "web-1", 10.0);

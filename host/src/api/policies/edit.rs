@@ -27,11 +27,13 @@ const MEMBERS: [&str; 6] = ["description", "severity", "target", "enabled", "aut
 const WHOLE: [&str; 8] = ["condition", "clear", "action", "mode", "guardrails", "cooldown", "name", "steps"];
 
 /// What a request wants of a policy, whatever it looks like.
-enum Wanted {
+pub(super) enum Wanted {
     /// Members changed: the body.
     Members(Value),
     /// Another content under the same name.
     Whole(Box<Draft>),
+    /// What it said before; whether it is on stays as it is.
+    Said(Box<Spec>),
     /// On or off.
     Switched(bool),
     /// Gone.
@@ -50,6 +52,11 @@ impl Wanted {
                 let change = replace(policy, draft.spec.clone(), draft.enabled);
                 (Some(change), draft.warnings.clone())
             }
+            Self::Said(spec) => {
+                let differs = policy.spec != **spec;
+                let change = differs.then(|| replace(policy, (**spec).clone(), policy.enabled));
+                (change, Vec::new())
+            }
             Self::Switched(on) => {
                 let differs = policy.enabled != *on;
                 (differs.then(|| replace(policy, policy.spec.clone(), *on)), Vec::new())
@@ -64,7 +71,7 @@ impl Wanted {
 
 /// Makes a change of the policy as it is, and answers what it was. With `If-Match` it is made on that edition or
 /// not at all; without, it is derived again from whatever is there.
-async fn change(
+pub(super) async fn change(
     (api, principal): (&Api, &Principal),
     name: &str,
     seen: &Seen,
@@ -125,8 +132,10 @@ pub(super) async fn update(
     } else {
         Wanted::Members(value)
     };
-    let (_, warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
-    Ok(tagged(&api, StatusCode::OK, &find(&api, &name).await?, &warnings))
+    let (_, mut warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
+    let policy = find(&api, &name).await?;
+    warnings.extend(super::analysis::warnings(&api, &policy).await);
+    Ok(tagged(&api, StatusCode::OK, &policy, &warnings))
 }
 
 fn replace(policy: &Policy, spec: Spec, enabled: bool) -> Change {

@@ -175,16 +175,9 @@ impl Entries {
             self.errors.push(format!("{place}: a policy of that name stands before it"));
             return;
         }
-        if holds_nul(entry) {
-            self.errors.push(format!("{place}: a text holds NUL, which no database can keep"));
-            return;
-        }
-        match draft(entry) {
+        match checked(entry) {
             Ok(draft) => {
                 self.notes.extend(draft.warnings.iter().map(|warning| format!("{place}: {warning}")));
-                if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
-                    self.notes.push(format!("{place}: says nothing of auto_remediate, so it only observes"));
-                }
                 self.drafts.push((file, draft));
             }
             Err(problem) => self.errors.push(format!("{place}: {}", problem.text())),
@@ -210,38 +203,123 @@ impl Entries {
     }
 }
 
-fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Option<Change> {
+fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Vec<Change> {
     let name = draft.spec.name.clone();
     let (spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
     match known {
         None => {
             synced.added.push(name);
-            Some(Change::Add { spec, enabled: draft.enabled, source, declared })
+            vec![Change::Add { spec, enabled: draft.enabled, source, declared }]
         }
         Some(known) if known.source == Source::Api => {
             let place = file.display();
             synced
                 .errors
                 .push(format!("{place}: {name}: a policy of that name was made over the API and is kept"));
-            None
+            Vec::new()
         }
-        Some(known) => {
-            // What the file says of `enabled` counts where it has changed; else a switch by hand outlives it.
-            let changed = known.declared.is_some_and(|before| before != draft.enabled);
-            let enabled = if changed { draft.enabled } else { known.enabled };
-            if known.spec == draft.spec && enabled == known.enabled && !changed && known.declared.is_some() {
-                return None;
-            }
-            if known.spec != draft.spec || enabled != known.enabled {
-                synced.updated.push(name);
-            }
-            Some(Change::Replace { edition: Edition::of(known), spec, enabled, source, declared })
-        }
+        Some(known) => met(known, draft, file, synced),
     }
 }
 
+/// Brings a policy that came from a file and the file together. Where the file says what it said when it was last read,
+/// what somebody changed since stays: the switch, the mode, and the rest, each by itself. Where the file has changed, the
+/// file counts, and what that replaces is named; the policy's history keeps it.
+fn met(known: &Policy, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Vec<Change> {
+    let before = known.filed.as_deref().unwrap_or(&known.spec);
+    let mut says = |what: String| {
+        synced.notes.push(format!("{}: {}: {what}", file.display(), known.name));
+    };
+    let switched = known.declared.is_some_and(|declared| declared != draft.enabled);
+    let enabled = if switched { draft.enabled } else { known.enabled };
+    let mut spec = draft.spec.clone();
+    let mode = if before.mode == draft.spec.mode { known.mode } else { draft.spec.mode };
+    spec.mode = before.mode;
+    let unchanged = spec.differs(before).is_empty();
+    let by_hand: Vec<String> =
+        known.spec.differs(before).into_iter().filter(|member| member != "mode").collect();
+    spec = if unchanged { known.spec.clone() } else { draft.spec.clone() };
+    spec.mode = mode;
+    if !unchanged && !by_hand.is_empty() {
+        let what = by_hand.join(", ");
+        says(format!("the file has changed and replaces what was changed over the API: {what}"));
+    }
+    let kept = spec.differs(&draft.spec);
+    if !kept.is_empty() {
+        says(format!(
+            "differs from the file, since it was changed over the API, and is kept: {}",
+            kept.join(", ")
+        ));
+    }
+    let mut changes = Vec::new();
+    if spec != known.spec || enabled != known.enabled {
+        synced.updated.push(known.name.clone());
+        let (edition, spec) = (Edition::of(known), Box::new(spec));
+        changes.push(Change::Replace { edition, spec, enabled, source: Source::File, declared: None });
+    }
+    if before.differs(&draft.spec).len() + usize::from(switched || known.declared.is_none()) > 0 {
+        let spec = Box::new(draft.spec.clone());
+        changes.push(Change::Filed { id: known.id, declared: draft.enabled, spec });
+    }
+    changes
+}
+
+/// One policy of a file, checked as the server does it when it reads its files.
+pub fn checked(entry: &Value) -> Result<super::Draft, super::Fault> {
+    if holds_nul(entry) {
+        return Err(super::Fault::bad("a text holds NUL, which no database can keep"));
+    }
+    let mut draft = draft(entry)?;
+    if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
+        draft.warnings.push("says nothing of auto_remediate, so it only observes".to_owned());
+    }
+    Ok(draft)
+}
+
+/// The policies of those files and directories, and of `more`, which stands in that file; or all their faults, each with
+/// its place. What the server would skip is a fault here.
+pub fn drafts(paths: &[PathBuf], more: (PathBuf, Vec<Value>)) -> Result<Vec<super::Draft>, Vec<String>> {
+    let mut entries =
+        Entries { drafts: Vec::new(), names: HashSet::new(), errors: Vec::new(), notes: Vec::new() };
+    let mut take = |path: &Path| -> Result<(), Unreadable> {
+        for file in files(path)? {
+            for entry in read(&file)? {
+                entries.take(file.clone(), &entry);
+            }
+        }
+        Ok(())
+    };
+    let unread: Vec<String> = paths
+        .iter()
+        .filter_map(|path| take(path).err())
+        .map(|wrong| format!("{}: {}", wrong.path.display(), wrong.why))
+        .collect();
+    for entry in more.1 {
+        entries.take(more.0.clone(), &entry);
+    }
+    entries.errors.extend(unread);
+    if entries.errors.is_empty() {
+        Ok(entries.drafts.into_iter().map(|(_, draft)| draft).collect())
+    } else {
+        Err(entries.errors)
+    }
+}
+
+/// The entries of those files and directories as their authors wrote them.
+pub fn entries(paths: &[PathBuf]) -> Result<Vec<Value>, Vec<String>> {
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        match files(path).and_then(|files| files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>())
+        {
+            Ok(found) => all.extend(found.into_iter().flatten()),
+            Err(wrong) => unread.push(format!("{}: {}", wrong.path.display(), wrong.why)),
+        }
+    }
+    if unread.is_empty() { Ok(all) } else { Err(unread) }
+}
+
 /// The file itself, or the YAML and JSON files of a directory in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     let wrong = |why: std::io::Error| Unreadable { path: path.to_owned(), why: why.to_string() };
     if !std::fs::metadata(path).map_err(wrong)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -259,14 +337,37 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
 }
 
 fn read(path: &Path) -> Result<Vec<Value>, Unreadable> {
+    parsed(&text(path)?).map_err(|fault| Unreadable { path: path.to_owned(), why: fault.why })
+}
+
+/// The text of a policy file that is not too large.
+pub fn text(path: &Path) -> Result<String, Unreadable> {
     let wrong = |why: String| Unreadable { path: path.to_owned(), why };
     let size = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?.len();
     if size > LARGEST {
         return Err(wrong(format!("has {size} bytes; a policy file has at most {LARGEST}")));
     }
-    let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
+    std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))
+}
+
+/// Why a text is no policy file.
+#[derive(Debug)]
+pub struct Unparsed {
+    /// In words.
+    pub why: String,
+    /// Line and column, from 1, where the parser knows them.
+    pub at: Option<(usize, usize)>,
+}
+
+/// The policies of a file's text, as they are written.
+pub fn parsed(text: &str) -> Result<Vec<Value>, Unparsed> {
+    let wrong = |why: String| Unparsed { why, at: None };
     // YAML contains JSON. Anchors are expanded within the parser's budget.
-    let value: Value = serde_saphyr::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|why| {
+        let place = |at: serde_saphyr::Location| (usize::try_from(at.line()), usize::try_from(at.column()));
+        let at = why.location().map(place).and_then(|(line, column)| Some((line.ok()?, column.ok()?)));
+        Unparsed { why: why.to_string(), at }
+    })?;
     let list = match value {
         Value::Null => json!([]),
         Value::Object(mut members) => members.remove("policies").unwrap_or(json!([])),

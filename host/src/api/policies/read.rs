@@ -40,8 +40,8 @@ const NOT_YET: [&str; 1] = ["verify"];
 const RAILS_NOT_YET: [&str; 7] =
     ["storm", "ramp", "opposites", "verdict", "verify", "max_concurrent", "failure_domain"];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
-const ROUTES: [&str; 2] = ["evaluate", "reload"];
-const RAILS: [&str; 14] = [
+const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
+pub(super) const RAILS: [&str; 14] = [
     "for",
     "keep",
     "cooldown",

@@ -23,6 +23,9 @@ impl Deciding<'_> {
         let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.clone());
         let Some(incident) = standing.filter(|_| clear) else {
             self.clearing(pair, None);
+            if finding.truth == Truth::Between {
+                self.unmet(pair);
+            }
             return if clear { Came::Cleared } else { Came::Nothing };
         };
         let (keep, now) = (compiled.policy.guardrails.keep, self.plan.now);
@@ -32,10 +35,19 @@ impl Deciding<'_> {
             self.close(pair, State::Healed, Some((finding.event_id, saw)));
             return Came::Cleared;
         }
+        self.unmet(pair);
         if !keep.is_zero() {
             self.clearing(pair, incident.clear_since.or(Some(now)));
         }
         Came::Nothing
+    }
+
+    /// What waits for its turn is not started while the condition is not met.
+    fn unmet(&mut self, pair: &Pair) {
+        let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.as_ref());
+        if standing.is_some_and(|incident| incident.busy && !incident.calm) {
+            self.calm(pair);
+        }
     }
 
     /// Notes since when an incident has been clear; none: it is not.

@@ -58,6 +58,7 @@ impl World {
                         self.duel(pair, wanted, plan.now);
                     }
                 }
+                IncidentChange::Calm { .. } => {}
                 IncidentChange::Clearing { since, .. } => {
                     if let Some(open) = self.incidents.get_mut(pair) {
                         open.clear_since = *since;
@@ -89,6 +90,7 @@ impl World {
         promise(finding.target.is_some(), "acted without a target")?;
         promise(policy.mode == Mode::Auto, "a policy that observes acted")?;
         promise(!self.paused, "acted in a pause")?;
+        promise(self.silenced.as_ref() != Some(&pair.target), "acted on what was to be left alone")?;
         promise(incident.state == State::Open, "acted after a human was given it")?;
         promise(now.since(finding.observed_at) <= rails.max_event_age, "acted on an old event")?;
         promise(earlier.iter().all(|made| made.ended.is_some()), "two at once")?;

@@ -10,9 +10,10 @@ use crate::domain::decide::{Ledger, Spent};
 use crate::domain::event::partition_of;
 use crate::domain::fleet::{Alive, Counted, Domains, Parts, Place};
 use crate::domain::policy::Mode;
+use crate::domain::silence::Active;
 use crate::engine::{Compiled, Finding, Findings};
 use crate::pipeline::decide::Pair;
-use crate::store::{Error, Writing};
+use crate::store::{Error, Located, Writing};
 
 /// A target that has sent nothing for so long is none any more; it is noted once an hour that it does.
 const ALIVE: Duration = Duration::from_hours(25);
@@ -26,10 +27,31 @@ pub(super) struct Targets {
     /// Seen here since they were read: the batch at hand is not in the database yet.
     added: Vec<Alive>,
     read_at: Option<Timestamp>,
+    /// When each was last noted, where no database is asked: in a back-test.
+    noted: Option<HashMap<Arc<str>, Timestamp>>,
     counts: HashMap<(i64, i64), (Counted, Counted)>,
 }
 
 impl Targets {
+    /// Those of a back-test, which knows all there are.
+    pub(super) fn of_its_own() -> Self {
+        Self { noted: Some(HashMap::new()), ..Self::default() }
+    }
+
+    /// This one is alive at that time.
+    pub(super) fn note(&mut self, alive: Alive, now: Timestamp) {
+        self.add(std::slice::from_ref(&alive));
+        if let Some(noted) = &mut self.noted {
+            noted.insert(alive.target, now);
+        }
+    }
+
+    /// Where a target is: as the database says, which a back-test's does not.
+    fn place(&self, (target, domains): &Located, tag: Option<&str>) -> Place {
+        let known = self.noted.as_ref().and_then(|_| self.places.get(target.as_str()));
+        known.unwrap_or(domains).place(tag)
+    }
+
     /// These are alive, too.
     pub(super) fn add(&mut self, seen: &[Alive]) {
         for alive in seen {
@@ -46,8 +68,15 @@ impl Targets {
         if self.read_at.is_some_and(|at| at <= now && now < at.after(FRESH)) {
             return Ok(());
         }
-        let rows = tx.fleet(now.before(ALIVE)).await?;
-        self.places = rows.into_iter().map(|(target, domains)| (Arc::from(target), domains)).collect();
+        let since = now.before(ALIVE);
+        match &self.noted {
+            None => {
+                let rows = tx.fleet(since).await?;
+                self.places =
+                    rows.into_iter().map(|(target, domains)| (Arc::from(target), domains)).collect();
+            }
+            Some(noted) => self.places.retain(|name, _| noted.get(name).is_some_and(|at| *at > since)),
+        }
         self.places.extend(self.added.drain(..).map(|alive| (alive.target, alive.domains)));
         self.counts.clear();
         self.read_at = Some(now);
@@ -94,10 +123,11 @@ impl Writer {
         tx.lock_ledgers(&spending).await?;
         // Who only observes spends nothing: it is not asked what there is to spend, nor whether that is allowed.
         spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode == Mode::Auto));
-        let (mut everybody, mut paused) = (Spent::default(), None);
+        let (mut everybody, mut paused, mut silences) = (Spent::default(), None, Active::default());
         if !spending.is_empty() {
             everybody = tx.spent(self.parts.store.everywhere(), now).await?;
             paused = tx.paused(now).await?;
+            silences = tx.silenced(&self.parts.store, now).await?;
         }
         let mut shared = HashMap::new();
         for id in spending {
@@ -115,7 +145,8 @@ impl Writer {
             let window = now.before(policy.guardrails.window);
             let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
             let opposites = Arc::clone(&self.parts.store.everywhere().opposites);
-            let mut ledger = Ledger { paused, everybody, opposites, ..ledger };
+            let silences = silences.clone();
+            let mut ledger = Ledger { paused, silences, everybody, opposites, ..ledger };
             // An incident that stands knows whether it is one of too many.
             if finding.violated && ledger.incident.is_none() && policy.mode == Mode::Auto {
                 let since = now.before(policy.guardrails.flapping.within);
@@ -160,11 +191,11 @@ impl Writer {
         if rails.blast_tag().is_some() || touched.at(&Place::Without).saturating_add(most) >= limit {
             let here = tx.touched(since).await?;
             let here = here.iter().filter(|(target, _)| compiled.pattern.matches(target));
-            touched = Counted::new(here.map(|(_, domains)| domains.place(rails.blast_tag())));
+            touched = Counted::new(here.map(|at| self.fleet.place(at, rails.blast_tag())));
         }
         let sick = match rails.mass_tag() {
             None => Counted::whole(tx.sick(id).await?),
-            tag => Counted::new(tx.sick_where(id).await?.iter().map(|(_, domains)| domains.place(tag))),
+            tag => Counted::new(tx.sick_where(id).await?.iter().map(|at| self.fleet.place(at, tag))),
         };
         let parts = Parts { known, touched, watched, sick, storms: tx.storms(id).await? };
         Ok(OfPolicy { failures: tx.failures(id, rails.breaker.max(1)).await?, parts })
