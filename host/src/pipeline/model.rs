@@ -21,6 +21,7 @@ use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Relapse;
 use crate::domain::mutant::{ALL, Fault, PLANTED};
 use crate::domain::opposites::{Act, Duel, Lately, Of, Opposites};
+use crate::domain::silence::Active;
 use crate::engine::{Compiled, Finding, Known, Partition, SeriesKey, Truth};
 use crate::store::Plan;
 
@@ -76,6 +77,8 @@ struct World {
     paused: bool,
     /// The target that people want left alone.
     silenced: Option<String>,
+    /// The same, as the store would have it: made once, since that takes its time.
+    silences: Active,
     next_id: i64,
 }
 
@@ -118,6 +121,7 @@ impl World {
             opposites: opposites(),
             paused: false,
             silenced: None,
+            silences: Active::default(),
             next_id: 1,
         }
     }
@@ -154,6 +158,7 @@ impl World {
                 self.paused = self.random.below(4) == 0;
                 let target = self.random.below(TARGETS as u64 * 2);
                 self.silenced = (target < TARGETS as u64).then(|| format!("web-{target}"));
+                self.silences = scene::silence(self.silenced.as_deref(), self.clock.now());
                 Ok(())
             }
         }
@@ -247,7 +252,7 @@ impl World {
                 self.actions.iter().filter(|made| made.policy == pair.policy && made.at > since).count(),
             ),
             paused: self.paused.then_some(None),
-            silences: scene::silence(self.silenced.as_deref(), now),
+            silences: self.silences.clone(),
             silenced: None,
             everybody: Spent {
                 used: number(self.since(now.before(EVERYBODY.1)).count()),

@@ -50,6 +50,8 @@ fn members() -> Vec<(&'static str, Value, &'static str, Value)> {
         ("no such mode", with("mode", json!("yolo")), "value_error", at("mode")),
         ("approve", with("mode", json!("approve")), "not_supported_yet", at("mode")),
         ("clear as a text", with("clear", json!("cpu < 50")), "dict_type", at("clear")),
+        ("equivalence", with("equivalence", json!("shop")), "not_supported_yet", at("equivalence")),
+        ("effectiveness", rail("effectiveness", json!({})), "not_supported_yet", in_rails("effectiveness")),
         ("verify", with("verify", json!({})), "not_supported_yet", at("verify")),
         ("blast radius", rail("blast_radius", json!("10%")), "value_error", in_rails("blast_radius")),
         ("storm", rail("storm", json!({})), "not_supported_yet", in_rails("storm")),

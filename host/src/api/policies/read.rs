@@ -35,10 +35,19 @@ const MEMBERS: [&str; 16] = [
     "threshold",
 ];
 /// Members whose meaning this version does not have yet: refused, never ignored.
-const NOT_YET: [&str; 1] = ["verify"];
+const NOT_YET: [&str; 2] = ["verify", "equivalence"];
 /// Guardrails whose meaning this version does not have yet.
-const RAILS_NOT_YET: [&str; 7] =
-    ["storm", "ramp", "opposites", "verdict", "verify", "max_concurrent", "failure_domain"];
+const RAILS_NOT_YET: [&str; 9] = [
+    "storm",
+    "ramp",
+    "opposites",
+    "verdict",
+    "verify",
+    "max_concurrent",
+    "failure_domain",
+    "equivalence",
+    "effectiveness",
+];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
 pub(super) const RAILS: [&str; 14] = [

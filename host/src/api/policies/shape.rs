@@ -242,7 +242,8 @@ pub(super) struct PolicyBody {
     /// be `notify`, which tells a human.
     #[schema(value_type = Option<Vec<Object>>)]
     steps: Option<Value>,
-    /// What holds its actions back: for, keep, cooldown, `max_actions`, window, `max_event_age`, settle, tries, relapse.
+    /// What holds its actions back: for, keep, cooldown, `max_actions`, window, `max_event_age`, settle, tries, relapse,
+    /// breaker, rest, `blast_radius`, `mass_failure`, flapping.
     #[schema(value_type = Option<Object>)]
     guardrails: Option<Value>,
 }
