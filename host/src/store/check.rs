@@ -6,8 +6,8 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger, list, migrate, node,
-    numbers, pause, policy, pull, query, read, record, rehearse, report, retention, revision, samples,
+    action, audit, claim, drift, duel, effect, finish, fleet, history, ids, ingest, ledger, list, migrate,
+    node, numbers, pause, policy, pull, query, read, record, rehearse, report, retention, revision, samples,
     setting, silence, slot, stale, status, sweep, token, why,
 };
 
@@ -20,6 +20,7 @@ impl Store {
             claim::STATEMENTS,
             claim::MORE,
             drift::STATEMENTS,
+            duel::STATEMENTS,
             effect::STATEMENTS,
             finish::STATEMENTS,
             fleet::STATEMENTS,

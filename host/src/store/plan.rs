@@ -1,11 +1,11 @@
 //! What one transaction of the writer is to record, as values.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::{NewSample, NewSeries, PartitionSeq};
+use crate::domain::fleet::Alive;
 use crate::domain::incident::State;
+use crate::domain::opposites::{Duel, Of};
 use crate::domain::{Phase, Timestamp};
 
 /// Everything of one transaction.
@@ -26,18 +26,29 @@ pub struct Plan {
     /// New samples, in the order of `partitions`, their ids consecutive.
     pub samples: Vec<NewSample>,
     /// Real targets that send samples, to be noted once an hour.
-    pub seen: Vec<Arc<str>>,
-    /// Policies of which too many targets are violated.
-    pub storms: Vec<i64>,
+    pub seen: Vec<Alive>,
+    /// Policies of which too many targets are violated, and the part of the fleet in which they are.
+    pub storms: Vec<(i64, String)>,
     /// New incidents.
     pub opened: Vec<IncidentDraft>,
     /// What happens to incidents, in order.
     pub changes: Vec<IncidentChange>,
     /// New actions.
     pub actions: Vec<ActionDraft>,
+    /// Duels that were stopped, each with its target.
+    pub duels: Vec<(String, Duel)>,
 }
 
 impl Plan {
+    /// The id of an action, which those of the plan have once they are recorded.
+    #[must_use]
+    pub fn action_id(&self, action: Of) -> i64 {
+        match action {
+            Of::Known(id) => id,
+            Of::New(at) => self.actions[at].id,
+        }
+    }
+
     /// Whether samples are all there is.
     pub(super) fn only_samples(&self) -> bool {
         self.ticked.is_empty()
@@ -70,6 +81,8 @@ pub struct IncidentDraft {
     pub event_id: i64,
     /// When that was observed.
     pub observed_at: Timestamp,
+    /// Until when its pair is flapping, if it is.
+    pub flapping_until: Option<Timestamp>,
     /// The values the condition saw.
     pub evidence: Value,
 }
@@ -119,6 +132,13 @@ pub enum IncidentChange {
         /// The values that led to it.
         facts: Value,
     },
+    /// It is clear, or not any more.
+    Clearing {
+        /// Which.
+        incident: Which,
+        /// Since when; none: it is not.
+        since: Option<Timestamp>,
+    },
     /// Its condition is clear while an action of it waits or runs.
     Calm {
         /// Which.
@@ -132,6 +152,8 @@ pub enum IncidentChange {
         state: State,
         /// By which event, if one.
         event_id: Option<i64>,
+        /// What was seen then, where the policy says of its own when it is over; else null.
+        saw: Value,
         /// When it opened, where it has acted and healed.
         repaired_since: Option<Timestamp>,
     },
@@ -141,9 +163,10 @@ impl IncidentChange {
     /// What it is about.
     pub(super) fn incident(&self) -> Which {
         match self {
-            Self::Decided { incident, .. } | Self::Calm { incident } | Self::Closed { incident, .. } => {
-                *incident
-            }
+            Self::Decided { incident, .. }
+            | Self::Clearing { incident, .. }
+            | Self::Calm { incident }
+            | Self::Closed { incident, .. } => *incident,
         }
     }
 }

@@ -24,7 +24,7 @@ const TRIES: usize = 20;
 /// Members of a change that are read.
 const MEMBERS: [&str; 6] = ["description", "severity", "target", "enabled", "auto_remediate", "params"];
 /// Members that only a replacement changes.
-const WHOLE: [&str; 7] = ["condition", "action", "mode", "guardrails", "cooldown", "name", "steps"];
+const WHOLE: [&str; 8] = ["condition", "clear", "action", "mode", "guardrails", "cooldown", "name", "steps"];
 
 /// What a request wants of a policy, whatever it looks like.
 pub(super) enum Wanted {
