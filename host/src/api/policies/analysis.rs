@@ -78,7 +78,8 @@ async fn of(api: &Api, policy: Policy) -> Result<Analysis, Problem> {
             Some(known) => known,
             None => Arc::new(Compiled::new(policy)?),
         };
-        Ok(analyze(&one, set.all().map(|other| &**other), Some(&everywhere)))
+        let others = set.all().map(|other| &**other);
+        Ok(analyze(&one, others, Some(&everywhere), &everywhere.opposites))
     });
     let done = work.await;
     let done = done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check ended early"))?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::policies::Compiled;
 use crate::cel::{Function, Logic, Read, Term};
 use crate::domain::guardrails::Everywhere;
+use crate::domain::opposites::Opposites;
 use crate::domain::policy::Mode;
 use crate::domain::worst::{Bound, Worst};
 use interval::Interval;
@@ -21,15 +22,6 @@ const NAMED: usize = 100;
 const TOLD: usize = 5;
 /// Actions per hour that the default guardrails allow: more is worth a warning.
 const USUAL: u64 = 60;
-
-/// Actions that undo each other.
-const OPPOSITES: [(&str, &str); 5] = [
-    ("scale-up", "scale-down"),
-    ("start", "stop"),
-    ("drain", "ready"),
-    ("cordon", "uncordon"),
-    ("enable", "disable"),
-];
 
 /// Another policy that has targets in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -81,6 +73,7 @@ pub fn analyze<'a>(
     one: &Compiled,
     others: impl Iterator<Item = &'a Compiled>,
     everywhere: Option<&Everywhere>,
+    opposites: &Opposites,
 ) -> Analysis {
     let mut analysis = Analysis {
         acts: acts(one),
@@ -105,7 +98,7 @@ pub fn analyze<'a>(
             });
         }
         if analysis.oscillates.len() < NAMED {
-            analysis.oscillates.extend(oscillation(one, &mine, other));
+            analysis.oscillates.extend(oscillation((one, &mine), other, opposites));
         }
     }
     analysis
@@ -227,8 +220,12 @@ fn levels(logic: &Logic) -> Vec<Levels> {
     ways.into_iter().map(level).collect()
 }
 
-fn oscillation(one: &Compiled, mine: &[Levels], other: &Compiled) -> Option<Oscillation> {
-    let (action, other_action) = opposed(one, other)?;
+fn oscillation(
+    (one, mine): (&Compiled, &[Levels]),
+    other: &Compiled,
+    opposites: &Opposites,
+) -> Option<Oscillation> {
+    let (action, other_action) = opposed(one, other, opposites)?;
     let theirs = levels(&other.program.logic(false));
     let metric = mine.iter().find_map(|mine| theirs.iter().find_map(|theirs| shared(mine, theirs)))?;
     let (action, other_action) = (action.to_owned(), other_action.to_owned());
@@ -249,18 +246,14 @@ fn shared(mine: &Levels, theirs: &Levels) -> Option<String> {
 }
 
 /// Actions of the two, of their ladders too, that undo each other.
-fn opposed<'a>(one: &'a Compiled, other: &'a Compiled) -> Option<(&'a str, &'a str)> {
+fn opposed<'a>(one: &'a Compiled, other: &'a Compiled, opposites: &Opposites) -> Option<(&'a str, &'a str)> {
     let kinds = |of: &'a Compiled| -> Vec<&'a str> {
         let steps = of.policy.spec.steps.iter().map(|step| step.action.as_str());
         std::iter::once(of.policy.spec.action.as_str()).chain(steps).collect()
     };
     let theirs = kinds(other);
-    let plain = |kind: &str| kind.replace('_', "-");
     kinds(one).into_iter().find_map(|mine| {
-        let against = |other: &&&str| {
-            let (mine, other) = (plain(mine), plain(other));
-            OPPOSITES.iter().any(|(a, b)| (mine == *a && other == *b) || (mine == *b && other == *a))
-        };
+        let against = |other: &&&str| opposites.are(mine, other);
         theirs.iter().find(against).map(|other| (mine, *other))
     })
 }
