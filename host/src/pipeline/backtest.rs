@@ -37,6 +37,8 @@ pub struct Outcome {
     pub decisions: Vec<LogRow>,
     /// The incidents, in their order.
     pub incidents: Vec<EpisodeRow>,
+    /// There are more decisions or incidents than these.
+    pub truncated: bool,
     /// How often each policy decided what: name, word, how often, repeats included.
     pub tally: Vec<(String, String, i64)>,
     /// Where the history begins, if that is later than asked.
@@ -63,12 +65,12 @@ const PAGE: i64 = 1_000;
 /// All partitions.
 const ALL: u64 = u64::MAX;
 
-/// Lives that time again. `told` is told how far it is, now and then.
+/// Lives that time again, until it is told to `stop`.
 pub async fn run(
     source: &Store,
     stage: &Stage,
     wanted: &Wanted,
-    (told, stop): (&(dyn Fn(Timestamp) + Sync), &CancellationToken),
+    stop: &CancellationToken,
 ) -> Result<Outcome, Error> {
     let policies = compiled(wanted.policies.clone())?;
     let window = policies.iter().map(|policy| policy.window).max().unwrap_or_default();
@@ -86,7 +88,7 @@ pub async fn run(
     let judged_from = wanted.from.before(stage.lookback);
     let warm_from = if window.is_zero() { judged_from } else { judged_from.before(window) };
     let first = source.first_chunk(warm_from).await?;
-    let mut agenda = Agenda::read(source, stage, wanted).await?;
+    let mut agenda = Agenda::read(source, stage, wanted, stop).await?;
     let mut next = first.map(|(n, _)| n);
     'reading: while let Some(from) = next {
         let (accepted, further) = source.chunks_from(from, |series| rehearsal.knows(series)).await?;
@@ -105,10 +107,6 @@ pub async fn run(
                 rehearsal.batch(at, &samples).await?;
             }
         }
-        if stop.is_cancelled() {
-            return Err(Error::Stopped);
-        }
-        told(rehearsal.now());
         next = further;
     }
     agenda.until(&mut rehearsal, wanted.to).await?;
@@ -135,7 +133,7 @@ pub async fn outcome(
 ) -> Result<Outcome, Error> {
     let (mut decisions, mut incidents) = (Vec::new(), Vec::new());
     let mut tally = BTreeMap::<(String, String), i64>::new();
-    let mut after = 0;
+    let (mut after, mut truncated) = (0, false);
     loop {
         let page = rehearsal.store().decision_log(after, PAGE).await?;
         let Some(last) = page.last() else { break };
@@ -146,21 +144,25 @@ pub async fn outcome(
             each(&row);
             if decisions.len() < wanted.limit {
                 decisions.push(row);
+            } else {
+                truncated = true;
             }
         }
     }
     let mut after = 0;
-    while incidents.len() < wanted.limit {
+    while incidents.len() <= wanted.limit {
         let page = rehearsal.store().episodes(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
         incidents.extend(page);
     }
+    truncated |= incidents.len() > wanted.limit;
     incidents.truncate(wanted.limit);
     Ok(Outcome {
         counts: rehearsal.counts(),
         decisions,
         incidents,
+        truncated,
         tally: tally.into_iter().map(|((policy, word), count)| (policy, word, count)).collect(),
         begins: None,
         live: None,
@@ -217,6 +219,7 @@ pub fn line(row: &LogRow, to: Timestamp) -> String {
 
 /// What happened beside the samples, in the order of time.
 struct Agenda {
+    stop: CancellationToken,
     ticks: std::vec::IntoIter<(Timestamp, u64)>,
     tick: Option<(Timestamp, u64)>,
     /// Where no tick was recorded they come at this pace.
@@ -227,7 +230,12 @@ struct Agenda {
 }
 
 impl Agenda {
-    async fn read(source: &Store, stage: &Stage, wanted: &Wanted) -> Result<Self, Error> {
+    async fn read(
+        source: &Store,
+        stage: &Stage,
+        wanted: &Wanted,
+        stop: &CancellationToken,
+    ) -> Result<Self, Error> {
         let recorded = source.ticks(wanted.from, wanted.to).await?;
         let every = stage.settings.tick().max(Duration::from_secs(1));
         let every = recorded.is_empty().then_some(every);
@@ -246,6 +254,7 @@ impl Agenda {
         let first = every.map(|every| (wanted.from.after(every), ALL));
         let tick = ticks.next().or(first);
         Ok(Self {
+            stop: stop.clone(),
             ticks,
             tick,
             every,
@@ -258,6 +267,10 @@ impl Agenda {
     /// Lets happen what happened up to that time.
     async fn until(&mut self, rehearsal: &mut Rehearsal, at: Timestamp) -> Result<(), Error> {
         loop {
+            // Also where nothing was recorded for a year and only the time passes.
+            if self.stop.is_cancelled() {
+                return Err(Error::Stopped);
+            }
             let tick = self.tick.map(|(at, _)| at);
             let pause = self.pauses.peek().map(|pause| pause.at);
             let spent = self.spent.peek().map(|spent| spent.at);

@@ -290,7 +290,7 @@ async fn recorded(size: &Size, seed: u64) -> (Server, Wanted) {
 }
 
 async fn lived(server: &Server, wanted: &Wanted) -> Outcome {
-    run(&server.store, &stage(), wanted, (&|_| (), &CancellationToken::new())).await.unwrap()
+    run(&server.store, &stage(), wanted, &CancellationToken::new()).await.unwrap()
 }
 
 #[tokio::test]

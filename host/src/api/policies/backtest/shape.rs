@@ -174,7 +174,6 @@ impl Backtest {
             policy.actions += if word == "act" { count } else { 0 };
             policy.decisions.insert(word, count);
         }
-        let full = |listed: usize| listed >= wanted.limit;
         Self {
             from: wanted.from,
             to: outcome.to,
@@ -183,7 +182,7 @@ impl Backtest {
             evaluations: outcome.counts.ticks,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             policies,
-            truncated: full(outcome.incidents.len()) || full(outcome.decisions.len()),
+            truncated: outcome.truncated,
             incidents: outcome.incidents.into_iter().map(|row| episode(row, wanted.to)).collect(),
             decisions: outcome.decisions.into_iter().map(decided).collect(),
             live: outcome.live.map(beside),
