@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::Error;
+use super::output::Form;
 use crate::config::environment;
 
 /// How long a server may take to answer.
@@ -57,6 +58,17 @@ pub struct Answer {
     pub edition: Option<String>,
     /// What it tells.
     pub body: Value,
+}
+
+/// Which server, and how its answer is printed.
+#[derive(Args, Debug)]
+pub struct Asked {
+    /// The server.
+    #[command(flatten)]
+    pub server: Server,
+    /// How to print what there is
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table, global = true)]
+    pub output: Form,
 }
 
 /// Asks one server.

@@ -6,7 +6,7 @@ use clap::Args;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::client::Server;
+use super::client::Asked;
 use super::output::Form;
 use super::{Error, output};
 
@@ -28,17 +28,6 @@ pub struct Options {
     /// The server, and how to print.
     #[command(flatten)]
     asked: Asked,
-}
-
-/// Which server, and how its answer is printed.
-#[derive(Args, Debug)]
-struct Asked {
-    /// The server.
-    #[command(flatten)]
-    server: Server,
-    /// How to print what came of it
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
-    output: Form,
 }
 
 /// On which server to go on.

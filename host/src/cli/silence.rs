@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, Server};
+use super::client::{Asked, Client};
 use super::output::Form;
 use super::{Error, output};
 
@@ -17,12 +17,9 @@ pub struct Options {
     /// What to do.
     #[command(subcommand)]
     command: Command,
-    /// The server.
+    /// The server, and how to print.
     #[command(flatten)]
-    server: Server,
-    /// How to print what there is
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table, global = true)]
-    output: Form,
+    asked: Asked,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,13 +82,13 @@ struct Adding {
 
 /// Does it.
 pub fn run(options: &Options) -> Result<(), Error> {
-    let client = options.server.client()?;
+    let client = options.asked.server.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(ask(&client, options))
 }
 
 async fn ask(client: &Client, options: &Options) -> Result<(), Error> {
-    let json = options.output == Form::Json;
+    let json = options.asked.output == Form::Json;
     let print = |answer: &Value, text: String| output::line(if json { answer.to_string() } else { text });
     match &options.command {
         Command::Add(adding) if adding.preview => {

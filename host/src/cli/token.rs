@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::client::Server;
+use super::client::Asked;
 use super::output::Form;
 use super::{Error, output};
 use crate::clock::Clock;
@@ -19,12 +19,9 @@ pub struct Options {
     /// What to do.
     #[command(subcommand)]
     command: Command,
-    /// The server.
+    /// The server, and how to print.
     #[command(flatten)]
-    server: Server,
-    /// How to print what there is
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table, global = true)]
-    output: Form,
+    asked: Asked,
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,7 +57,7 @@ fn role(word: &str) -> Result<Role, String> {
 
 /// Does it.
 pub fn run(options: &Options) -> Result<(), Error> {
-    let client = options.server.client()?;
+    let client = options.asked.server.client()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ask = |method, path: &str, body: Option<Value>| {
         let (client, path) = (&client, path.to_owned());
@@ -71,7 +68,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
             let expires_at = expires_in.map(|span| Clock::System.now().after(span));
             let body = json!({"name": name, "role": role, "targets": targets, "expires_at": expires_at});
             let made = ask(Method::POST, "/api/v1/tokens", Some(body))?;
-            if options.output == Form::Json {
+            if options.asked.output == Form::Json {
                 output::line(&made);
                 return Ok(());
             }
@@ -85,11 +82,11 @@ pub fn run(options: &Options) -> Result<(), Error> {
         }
         Command::List => {
             let list = ask(Method::GET, "/api/v1/tokens", None)?;
-            output::line(if options.output == Form::Json { list.to_string() } else { table(&list) });
+            output::line(if options.asked.output == Form::Json { list.to_string() } else { table(&list) });
         }
         Command::Revoke { id } => {
             let done = ask(Method::DELETE, &format!("/api/v1/tokens/{id}"), None)?;
-            output::line(if options.output == Form::Json {
+            output::line(if options.asked.output == Form::Json {
                 done.to_string()
             } else {
                 done["message"].as_str().unwrap_or_default().to_owned()

@@ -1,24 +1,12 @@
 //! A server's policies, as these commands ask for them.
 
-use clap::Args;
 use comfy_table::{Table, presets};
 use hyper::Method;
 use serde_json::Value;
 
 use crate::cli::Error;
+pub(super) use crate::cli::client::Asked;
 use crate::cli::client::{Answer, Client, Server};
-use crate::cli::output::Form;
-
-/// Which server, and how its answer is printed.
-#[derive(Args, Debug)]
-pub(super) struct Asked {
-    /// The server.
-    #[command(flatten)]
-    pub(super) server: Server,
-    /// How to print what there is
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t = Form::Table)]
-    pub(super) output: Form,
-}
 
 /// The policies of one server.
 pub(super) struct Remote {
