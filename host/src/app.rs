@@ -139,6 +139,7 @@ impl App {
             settings: settings.clone(),
             node: node_name(),
             plugins: plugins.clone(),
+            pushes: config.remediation.push,
             policies: Arc::clone(&policies),
         });
         let remediation = remediation(&config, &installation)?;

@@ -197,7 +197,7 @@ fn evaluation(policies: &[Arc<Compiled>], asked: Asked, now: Timestamp) -> Evalu
             triggered_at: now,
             action: policy.action.clone(),
         });
-        if policy.mode == Mode::Auto {
+        if policy.mode.acts() {
             let mut params = policy.params.clone();
             params.insert("metrics".to_owned(), Value::Object(asked.metrics.clone()));
             actions_triggered.push(WouldAct {

@@ -20,6 +20,11 @@ pub enum Decision {
         /// The step, from 0.
         step: usize,
     },
+    /// Ask people whether that action may be made; it is reserved as if it were.
+    Ask {
+        /// The step, from 0.
+        step: usize,
+    },
     /// Do nothing, for a reason with a name.
     Suppress(Reason),
     /// Do nothing ever again in this incident, and tell a human.
@@ -47,6 +52,11 @@ pub enum Reason {
     /// The incident's last action has ended, and what it did cannot be seen yet.
     Settling {
         /// When it can.
+        until: Timestamp,
+    },
+    /// People have been asked about the incident's next action and have not answered.
+    AwaitingApproval {
+        /// When no answer is a no.
         until: Timestamp,
     },
     /// Automation gave up on this incident; a human has it.
@@ -102,6 +112,7 @@ impl Reason {
             Self::NoTarget => "no_target",
             Self::IncidentOpen { .. } => "incident_open",
             Self::Settling { .. } => "settling",
+            Self::AwaitingApproval { .. } => "awaiting_approval",
             Self::HandedOver => "handed_over",
             Self::Cooldown { .. } => "cooldown",
             Self::Budget { .. } => "budget",
@@ -118,6 +129,7 @@ impl Reason {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Cooldown { until }
+            | Self::AwaitingApproval { until }
             | Self::Settling { until }
             | Self::Breaker { until }
             | Self::MassFailure { until } => Some(*until),
@@ -162,6 +174,10 @@ pub struct Ledger {
     pub incident: Option<Standing>,
     /// The last reservation of this policy on this target.
     pub last_reserved_at: Option<Timestamp>,
+    /// The request for an approval of the incident's next action that has not been answered.
+    pub awaiting: Option<Awaiting>,
+    /// When a request of this policy on this target last came to nothing: rejected, expired or withdrawn.
+    pub refused_at: Option<Timestamp>,
     /// The last incident of this policy and target that an action healed.
     pub relapse: Option<Relapse>,
     /// Reservations of this policy inside its window.
@@ -175,6 +191,15 @@ pub struct Ledger {
     /// The policy's latest actions that failed or did not help, without one that did in between, counted as far as its
     /// breaker asks; and when the last of them ended.
     pub failures: (u32, Option<Timestamp>),
+}
+
+/// A request for an approval that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaiting {
+    /// When no answer is a no.
+    pub until: Timestamp,
+    /// The version of the policy that asked.
+    pub policy_version: i64,
 }
 
 /// The targets of a policy.
@@ -229,14 +254,18 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     }
     match policy.mode {
         Mode::Observe => return Decision::Suppress(Reason::Observe),
-        Mode::Auto => {}
+        Mode::Approve | Mode::Auto => {}
     }
     if let Some(until) = ledger.paused.filter(|_| holds(Fault::Paused)) {
         return Decision::Suppress(Reason::Paused { until });
     }
+    let awaiting = ledger.awaiting.filter(|_| holds(Fault::Awaiting));
     let step = match &ledger.incident {
         Some(incident) if incident.state == State::HandedOver && holds(Fault::HandedOver) => {
             return Decision::Suppress(Reason::HandedOver);
+        }
+        Some(_) if let Some(Awaiting { until, .. }) = awaiting => {
+            return Decision::Suppress(Reason::AwaitingApproval { until });
         }
         Some(incident) if incident.busy && holds(Fault::Busy) => {
             return Decision::Suppress(Reason::IncidentOpen { until: None });
@@ -260,6 +289,7 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     }
     match spent(policy, ledger, now) {
         Some(reason) => Decision::Suppress(reason),
+        None if policy.mode == Mode::Approve && holds(Fault::Asks) => Decision::Ask { step },
         None => Decision::Act { step },
     }
 }
@@ -281,10 +311,12 @@ fn too_soon(
         .last_reserved_at
         .map(|at| at.after(rails.cooldown))
         .filter(|until| *until > now && holds(Fault::Cooldown));
-    if let Some(until) = cooled.filter(|_| opening) {
-        return Some(Reason::Cooldown { until });
-    }
-    None
+    // After a no people are left in peace for as long, wherever in the incident it was said.
+    let refused = ledger
+        .refused_at
+        .map(|at| at.after(rails.cooldown))
+        .filter(|until| *until > now && holds(Fault::Refused));
+    cooled.filter(|_| opening).max(refused).map(|until| Reason::Cooldown { until })
 }
 
 /// Which of the limits over many targets and actions is reached.

@@ -2,17 +2,19 @@
 //! ids it asks the clock for; the writer read the ledgers under lock and records the plan in the same
 //! transaction.
 
+mod ask;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
+use crate::domain::approval;
 use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, clears, decide, storms};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
-use crate::domain::policy::Mode;
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Finding, Truth};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
@@ -55,6 +57,7 @@ pub struct Deciding<'a> {
     /// Gives execution ids.
     pub clock: &'a Clock,
     open: HashMap<Pair, Open>,
+    asked: HashMap<Pair, usize>,
     reserved: HashMap<(i64, bool), u32>,
     reserved_in_all: u32,
     touched: Vec<String>,
@@ -74,7 +77,7 @@ struct Open {
 pub enum Came {
     /// A violation, decided so.
     Violated {
-        /// `act`, or the reason why not.
+        /// `act`, `ask`, or the reason why neither.
         decision: &'static str,
         /// The action made: its place in the plan.
         action: Option<usize>,
@@ -120,6 +123,7 @@ impl<'a> Deciding<'a> {
             max_attempts,
             clock,
             open,
+            asked: HashMap::new(),
             reserved: HashMap::new(),
             reserved_in_all: 0,
             touched: Vec::new(),
@@ -148,6 +152,9 @@ impl<'a> Deciding<'a> {
 
     /// Ends an incident that has seen no data for too long, or whose policy is gone.
     pub fn close(&mut self, pair: &Pair, state: State, event_id: Option<i64>) {
+        let why =
+            if state == State::Healed { "the condition is not met any more" } else { "its incident is over" };
+        self.withdraw(pair, (approval::State::Withdrawn, why.to_owned()));
         if let Some(open) = self.open.remove(pair) {
             let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.as_ref());
             let acted = standing.filter(|standing| {
@@ -172,6 +179,7 @@ impl<'a> Deciding<'a> {
 
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
         let now = self.plan.now;
+        self.outdated(compiled, pair);
         let mut ledger = self.ledgers.get(pair).cloned().unwrap_or_default();
         let facts = facts(compiled, finding);
         let which = match self.open.get(pair) {
@@ -194,6 +202,10 @@ impl<'a> Deciding<'a> {
             Decision::Act { step } => {
                 let at = self.act((compiled, step), finding, pair, about);
                 (Verdict::Act(at), "act", Some(at))
+            }
+            Decision::Ask { step } => {
+                let at = self.ask((compiled, step), finding, pair, about);
+                (Verdict::Ask(at), "ask", Some(at))
             }
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
@@ -221,7 +233,7 @@ impl<'a> Deciding<'a> {
             ledger.fleet.touched += u32::try_from(here).unwrap_or(u32::MAX);
         }
         // Who only observes has nothing to stop, and its fleet was not counted.
-        let acts = compiled.policy.mode == Mode::Auto;
+        let acts = compiled.policy.mode.acts();
         if acts && storms(&compiled.policy, ledger) && !self.plan.storms.contains(&pair.policy) {
             self.plan.storms.push(pair.policy);
         }
@@ -237,6 +249,7 @@ impl<'a> Deciding<'a> {
     /// Gives an incident to a human because nothing was observed that says whether its last action helped.
     pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64)) {
         let why = Handover::VerdictUnknown;
+        self.withdraw(pair, (approval::State::Withdrawn, "its incident was given to a human".to_owned()));
         let verdict = self.hand_over(pair, why);
         let facts = json!({"observed": "nothing since the last action ended and settled"});
         self.note(pair, (Which::Known(id), event_id), (verdict, why.word()), facts);
@@ -360,6 +373,7 @@ impl<'a> Deciding<'a> {
             queued: true,
             expires_at: Some(latest_start(policy.guardrails.max_event_age, finding.observed_at)),
             details: Some(details.to_string()),
+            approval: None,
         });
         at
     }

@@ -3,6 +3,7 @@
 //! planned, [`sweep`] finds what was lost.
 
 pub mod answer;
+pub mod approve;
 pub mod decide;
 pub mod execute;
 pub mod history;

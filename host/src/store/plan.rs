@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{NewSample, NewSeries, PartitionSeq};
+use super::{Moved, NewSample, NewSeries, PartitionSeq};
+use crate::domain::approval::{self, ActionPlan, Terms};
 use crate::domain::incident::State;
 use crate::domain::{Phase, Timestamp};
 
@@ -35,6 +36,8 @@ pub struct Plan {
     pub changes: Vec<IncidentChange>,
     /// New actions.
     pub actions: Vec<ActionDraft>,
+    /// Actions that waited for an approval and were withdrawn; known when it is recorded.
+    pub withdrawn: Vec<Moved>,
 }
 
 impl Plan {
@@ -88,6 +91,8 @@ pub enum Which {
 pub enum Verdict {
     /// The n-th of `actions` was made.
     Act(usize),
+    /// The n-th of `actions` was made, and waits for an approval.
+    Ask(usize),
     /// Nothing, for that reason.
     Suppress {
         /// The reason's word.
@@ -117,6 +122,15 @@ pub enum IncidentChange {
         /// The values that led to it.
         facts: Value,
     },
+    /// Its request for an approval is for nothing any more.
+    Withdrawn {
+        /// Which.
+        incident: Which,
+        /// [`approval::State::Withdrawn`] or [`approval::State::Diverged`].
+        state: approval::State,
+        /// Why, in words.
+        why: String,
+    },
     /// It is over.
     Closed {
         /// Which.
@@ -134,7 +148,9 @@ impl IncidentChange {
     /// What it is about.
     pub(super) fn incident(&self) -> Which {
         match self {
-            Self::Decided { incident, .. } | Self::Closed { incident, .. } => *incident,
+            Self::Decided { incident, .. }
+            | Self::Withdrawn { incident, .. }
+            | Self::Closed { incident, .. } => *incident,
         }
     }
 }
@@ -184,4 +200,17 @@ pub struct ActionDraft {
     pub expires_at: Option<Timestamp>,
     /// For people.
     pub details: Option<String>,
+    /// It waits until people have said yes.
+    pub approval: Option<Asked>,
+}
+
+/// What people are asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Who must answer, and by when.
+    pub terms: Terms,
+    /// What they are asked about; the writer fills it in.
+    pub plan: Option<ActionPlan>,
+    /// It is for nothing any more: in the same transaction something else has come up.
+    pub withdrawn: Option<(approval::State, String)>,
 }

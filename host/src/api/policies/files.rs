@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::promote::{self, Raise};
 use super::read::draft;
 use crate::api::input::holds_nul;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::domain::policy::{Policy, Source};
+use crate::config::{AuthMode, Config};
+use crate::domain::policy::{Mode, Policy, Source};
 use crate::store::{Change, Edition, Store};
 
 /// Largest policy file, in bytes.
@@ -24,6 +25,7 @@ pub struct Sources {
     bases: Vec<PathBuf>,
     config_path: Option<PathBuf>,
     directory: PathBuf,
+    approvers: bool,
 }
 
 /// Where the seed's policies lie.
@@ -38,6 +40,7 @@ impl Sources {
             bases: config.policies.bases.clone(),
             config_path: config.policies.config_path.clone(),
             directory: config.data_path("policies"),
+            approvers: config.auth.mode == AuthMode::Token,
         }
     }
 
@@ -137,6 +140,8 @@ struct Entries {
     names: HashSet<String>,
     errors: Vec<String>,
     notes: Vec<String>,
+    /// Whether anybody could approve.
+    approvers: bool,
 }
 
 impl Entries {
@@ -160,8 +165,13 @@ impl Entries {
         if !unreadable.is_empty() {
             return Err(Error::Files(unreadable));
         }
-        let mut entries =
-            Self { drafts: Vec::new(), names: HashSet::new(), errors: Vec::new(), notes: Vec::new() };
+        let mut entries = Self {
+            drafts: Vec::new(),
+            names: HashSet::new(),
+            errors: Vec::new(),
+            notes: Vec::new(),
+            approvers: sources.approvers,
+        };
         for (file, entry) in found {
             entries.take(file, &entry);
         }
@@ -180,6 +190,9 @@ impl Entries {
             return;
         }
         match draft(entry) {
+            Ok(draft) if draft.spec.mode == Mode::Approve && !self.approvers => {
+                self.errors.push(format!("{place}: mode: with authentication off there is no approver"));
+            }
             Ok(draft) => {
                 self.notes.extend(draft.warnings.iter().map(|warning| format!("{place}: {warning}")));
                 if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
@@ -200,7 +213,7 @@ impl Entries {
         let mut changes = Vec::new();
         for (file, draft) in &self.drafts {
             let known = by_name.get(draft.spec.name.as_str()).copied();
-            changes.extend(one(known, draft, file, &mut synced));
+            changes.extend(one(known, draft, (file, self.approvers), &mut synced));
         }
         for policy in stored.iter().filter(|p| p.source == Source::File && !self.names.contains(&p.name)) {
             changes.push(Change::Remove { edition: Edition::of(policy), name: policy.name.clone() });
@@ -210,32 +223,54 @@ impl Entries {
     }
 }
 
-fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Option<Change> {
+fn one(
+    known: Option<&Policy>,
+    draft: &super::Draft,
+    (file, approvers): (&Path, bool),
+    synced: &mut Synced,
+) -> Vec<Change> {
     let name = draft.spec.name.clone();
-    let (spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
+    let (mut spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
     match known {
         None => {
             synced.added.push(name);
-            Some(Change::Add { spec, enabled: draft.enabled, source, declared })
+            vec![Change::Add { spec, enabled: draft.enabled, source, declared }]
         }
         Some(known) if known.source == Source::Api => {
             let place = file.display();
             synced
                 .errors
                 .push(format!("{place}: {name}: a policy of that name was made over the API and is kept"));
-            None
+            Vec::new()
         }
         Some(known) => {
+            // The rules of promotion hold for files, too; what is forced is forced over the API.
+            let place = file.display();
+            let raise = match promote::mode(known.mode, (draft.said, Mode::Observe), (approvers, false)) {
+                Ok(outcome) => {
+                    synced.notes.extend(outcome.warning.map(|note| format!("{place}: {name}: {note}")));
+                    spec.mode = outcome.mode;
+                    outcome.raise
+                }
+                Err(rule) => {
+                    synced
+                        .errors
+                        .push(format!("{place}: {name}: {rule}; in a file `auto_remediate: true` may jump"));
+                    return Vec::new();
+                }
+            };
             // What the file says of `enabled` counts where it has changed; else a switch by hand outlives it.
             let changed = known.declared.is_some_and(|before| before != draft.enabled);
             let enabled = if changed { draft.enabled } else { known.enabled };
-            if known.spec == draft.spec && enabled == known.enabled && !changed && known.declared.is_some() {
-                return None;
+            if known.spec == *spec && enabled == known.enabled && !changed && known.declared.is_some() {
+                return Vec::new();
             }
-            if known.spec != draft.spec || enabled != known.enabled {
-                synced.updated.push(name);
+            if known.spec != *spec || enabled != known.enabled {
+                synced.updated.push(name.clone());
             }
-            Some(Change::Replace { edition: Edition::of(known), spec, enabled, source, declared })
+            let raise = raise.map(|Raise { from, to, how }| Change::Promoted { name, from, to, how });
+            let change = Change::Replace { edition: Edition::of(known), spec, enabled, source, declared };
+            [change].into_iter().chain(raise).collect()
         }
     }
 }

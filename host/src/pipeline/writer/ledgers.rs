@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::Writer;
 use crate::domain::Timestamp;
 use crate::domain::decide::{Fleet, Ledger, Spent};
-use crate::domain::policy::Mode;
 use crate::engine::{Compiled, Findings};
 use crate::pipeline::decide::Pair;
 use crate::store::{Error, Writing};
@@ -83,7 +82,7 @@ impl Writer {
         spending.dedup();
         tx.lock_ledgers(&spending).await?;
         // Who only observes spends nothing: it is not asked what there is to spend, nor whether that is allowed.
-        spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode == Mode::Auto));
+        spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode.acts()));
         let (mut everybody, mut paused) = (Spent::default(), None);
         if !spending.is_empty() {
             everybody = tx.spent(self.parts.store.everywhere(), now).await?;

@@ -14,7 +14,7 @@ use crate::domain::ladder::Step;
 use crate::domain::policy::{Policy, Priority};
 use crate::engine::{Findings, Truth};
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
-use crate::store::{ActionDraft, Error, LastRun, Plan, StandingRow, Verdict, Which, Writing};
+use crate::store::{ActionDraft, Error, LastRun, Moved, Plan, StandingRow, Verdict, Which, Writing};
 
 /// The target of actions that tell a human.
 const HUMAN: &str = "human";
@@ -129,7 +129,11 @@ impl Writer {
     }
 
     /// The incidents that stand in those partitions; their engines are told, whoever opened them.
-    async fn standing(&mut self, tx: &mut Writing, touched: &[u16]) -> Result<Vec<StandingRow>, Error> {
+    pub(super) async fn standing(
+        &mut self,
+        tx: &mut Writing,
+        touched: &[u16],
+    ) -> Result<Vec<StandingRow>, Error> {
         let mut standing = tx.standing().await?;
         standing.retain(|row| touched.contains(&partition_of(&row.target)));
         for row in &standing {
@@ -203,6 +207,7 @@ impl Writer {
             if let crate::store::IncidentChange::Decided { verdict, times, .. } = change {
                 let (decision, reason) = match verdict {
                     Verdict::Act(_) => ("act", ""),
+                    Verdict::Ask(_) => ("ask", ""),
                     Verdict::Suppress { reason, .. } => ("suppress", *reason),
                     Verdict::HandOver(reason) => ("hand_over", *reason),
                 };
@@ -211,10 +216,11 @@ impl Writer {
                 }
             }
         }
+        metrics.moved(plan.withdrawn.iter().map(Moved::words));
         let mut ready = Vec::new();
         for action in &plan.actions {
             metrics.action(&action.target, &action.kind, action.phase.wire().word());
-            if !action.simulated {
+            if !action.simulated && action.queued {
                 metrics.queue_operation("enqueue");
             }
             let policy_name = action.policy.as_ref().map_or("", |policy| policy.1.as_str());
@@ -264,6 +270,7 @@ fn notice(
         queued: true,
         expires_at: None,
         details: Some(format!("Incident {} on {} was handed over", row.id, row.target)),
+        approval: None,
     }
 }
 

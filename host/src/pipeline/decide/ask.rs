@@ -1,0 +1,60 @@
+//! Policies that ask: the action is made and reserved, and is none of its incident's until enough people have said yes.
+
+use super::{About, Deciding, Open, Pair};
+use crate::domain::approval;
+use crate::domain::decide::Awaiting;
+use crate::engine::{Compiled, Finding};
+use crate::store::{Asked, IncidentChange};
+
+impl Deciding<'_> {
+    /// A request of a policy that says something else now is for nothing; the policy as it is may ask anew.
+    pub(super) fn outdated(&mut self, compiled: &Compiled, pair: &Pair) {
+        let asked = self.ledgers.get(pair).and_then(|ledger| ledger.awaiting);
+        let version = compiled.policy.version;
+        if let Some(asked) = asked.filter(|asked| asked.policy_version != version) {
+            let before = asked.policy_version;
+            let why = format!("the policy is at version {version}, and version {before} asked");
+            self.withdraw(pair, (approval::State::Diverged, why));
+        }
+    }
+
+    pub(super) fn withdraw(&mut self, pair: &Pair, (state, why): (approval::State, String)) {
+        let Some(ledger) = self.ledgers.get_mut(pair) else { return };
+        if ledger.awaiting.take().is_none() {
+            return;
+        }
+        let ours = self.asked.remove(pair).and_then(|at| self.plan.actions.get_mut(at));
+        if let Some(asked) = ours.and_then(|draft| draft.approval.as_mut()) {
+            // It is not in the database yet: it is written there as withdrawn.
+            asked.withdrawn = Some((state, why));
+        } else if let Some(Open { which, .. }) = self.open.get(pair) {
+            self.plan.changes.push(IncidentChange::Withdrawn { incident: *which, state, why });
+        }
+    }
+
+    /// Makes the action and asks for it: until it is approved, it is none of the incident's.
+    pub(super) fn ask(
+        &mut self,
+        (compiled, step): (&Compiled, usize),
+        finding: &Finding,
+        pair: &Pair,
+        about: About<'_>,
+    ) -> usize {
+        let before = self.ledgers.get(pair).and_then(|ledger| ledger.incident.clone());
+        let at = self.act((compiled, step), finding, pair, about);
+        let terms = compiled.policy.approval;
+        if let Some(draft) = self.plan.actions.get_mut(at) {
+            draft.approval = Some(Asked { terms, plan: None, withdrawn: None });
+            if pair.simulated {
+                return at;
+            }
+            (draft.queued, draft.expires_at) = (false, None);
+        }
+        self.asked.insert(pair.clone(), at);
+        let (until, policy_version) = (self.plan.now.after(terms.within), compiled.policy.version);
+        if let Some(ledger) = self.ledgers.get_mut(pair) {
+            (ledger.incident, ledger.awaiting) = (before, Some(Awaiting { until, policy_version }));
+        }
+        at
+    }
+}
