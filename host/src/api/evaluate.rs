@@ -19,7 +19,6 @@ use super::input::{self, Fields};
 use super::problem::{self, Problem};
 use crate::domain::Timestamp;
 use crate::domain::event::{NO_TARGET, normal_name};
-use crate::domain::policy::Mode;
 use crate::engine::{Compiled, Truth, trial};
 
 /// Warnings listed in one answer.

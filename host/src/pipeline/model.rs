@@ -2,6 +2,7 @@
 //! held against what people were promised, counted anew from the history and not by the code under test. Each safety is also
 //! taken away once ([`Fault`]), and must be missed.
 
+mod asks;
 mod scene;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +36,8 @@ struct Made {
     incident: i64,
     step: usize,
     ended: Option<Timestamp>,
+    /// It waits for people's yes, until then.
+    waits: Option<Timestamp>,
 }
 
 /// An incident that has not cleared.
@@ -52,6 +55,8 @@ struct World {
     key: SeriesKey,
     incidents: HashMap<Pair, Open>,
     healed: HashMap<Pair, (usize, Timestamp)>,
+    /// When a request last came to nothing.
+    refused: HashMap<Pair, Timestamp>,
     actions: Vec<Made>,
     storms: HashMap<i64, Timestamp>,
     paused: bool,
@@ -82,6 +87,7 @@ impl World {
             policies,
             incidents: HashMap::new(),
             healed: HashMap::new(),
+            refused: HashMap::new(),
             actions: Vec::new(),
             storms: HashMap::new(),
             paused: false,
@@ -90,17 +96,21 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), String> {
-        match self.random.below(10) {
+        match self.random.below(11) {
             0..=5 => self.event(),
             6 => {
                 let by = self.random.seconds(240);
                 self.clock.advance(by);
                 Ok(())
             }
+            10 => {
+                self.answer();
+                Ok(())
+            }
             7 | 8 => {
                 let now = self.clock.now();
                 let running: Vec<usize> =
-                    (0..self.actions.len()).filter(|at| self.actions[*at].ended.is_none()).collect();
+                    (0..self.actions.len()).filter(|at| self.actions[*at].runs()).collect();
                 if !running.is_empty() {
                     let at = running[usize::try_from(self.random.below(running.len() as u64)).unwrap_or(0)];
                     self.actions[at].ended = Some(now);
@@ -169,7 +179,8 @@ impl World {
             .filter(|made| made.policy == pair.policy && made.target == pair.target)
             .collect();
         let incident = self.incidents.get(pair).map(|open| {
-            let of: Vec<&&Made> = mine.iter().filter(|made| made.incident == open.id).collect();
+            let of: Vec<&&Made> =
+                mine.iter().filter(|made| made.incident == open.id && made.is_its()).collect();
             let step = of.last().map_or(0, |made| made.step);
             let tries = of.iter().filter(|made| made.step == step).count();
             Standing {
@@ -202,6 +213,8 @@ impl World {
             },
             fleet: Fleet { known, touched, sick, storm_at: self.storms.get(&pair.policy).copied() },
             failures: (0, None),
+            awaiting: self.waiting(pair),
+            refused_at: self.refused.get(pair).copied(),
         }
     }
 
@@ -232,8 +245,13 @@ impl World {
         for change in &plan.changes {
             match change {
                 IncidentChange::Decided { verdict: Verdict::Act(_), .. } => {
-                    self.acted(at, finding, pair, plan)?
+                    self.acted(at, (finding, None), pair, plan)?
                 }
+                IncidentChange::Decided { verdict: Verdict::Ask(_), .. } => {
+                    let until = plan.now.after(self.policies[at].policy.approval.within);
+                    self.acted(at, (finding, Some(until)), pair, plan)?
+                }
+                IncidentChange::Withdrawn { .. } => self.refuse(pair, plan.now),
                 IncidentChange::Decided { verdict: Verdict::HandOver(_), .. } => {
                     if let Some(open) = self.incidents.get_mut(pair) {
                         open.state = State::HandedOver;
@@ -250,7 +268,13 @@ impl World {
     }
 
     /// An action was made: is every promise kept?
-    fn acted(&mut self, at: usize, finding: &Finding, pair: &Pair, plan: &Plan) -> Result<(), String> {
+    fn acted(
+        &mut self,
+        at: usize,
+        (finding, waits): (&Finding, Option<Timestamp>),
+        pair: &Pair,
+        plan: &Plan,
+    ) -> Result<(), String> {
         let (policy, now) = (&self.policies[at].policy, plan.now);
         let rails = &policy.guardrails;
         let draft = plan.actions.first().ok_or("acted without an action")?;
@@ -261,10 +285,15 @@ impl World {
             .iter()
             .filter(|made| made.policy == pair.policy && made.target == pair.target)
             .collect();
-        let earlier: Vec<&&Made> = of_pair.iter().filter(|made| made.incident == incident.id).collect();
+        let earlier: Vec<&&Made> =
+            of_pair.iter().filter(|made| made.incident == incident.id && made.is_its()).collect();
         let promise = |kept: bool, what: &str| if kept { Ok(()) } else { Err(what.to_owned()) };
         promise(finding.target.is_some(), "acted without a target")?;
-        promise(policy.mode == Mode::Auto, "a policy that observes acted")?;
+        let mode = if waits.is_some() { Mode::Approve } else { Mode::Auto };
+        promise(policy.mode == mode, "a policy that observes or has to ask acted")?;
+        promise(self.waiting(pair).is_none(), "asked twice")?;
+        let refused = self.refused.get(pair).is_none_or(|at| now >= at.after(rails.cooldown));
+        promise(refused, "asked again right after a no")?;
         promise(!self.paused, "acted in a pause")?;
         promise(incident.state == State::Open, "acted after a human was given it")?;
         promise(now.since(finding.observed_at) <= rails.max_event_age, "acted on an old event")?;
@@ -296,7 +325,7 @@ impl World {
         promise(!(sick >= 6 && sick * 100 >= known * 60), "a fleet that looks dead was believed")?;
         let quiet = self.storms.get(&pair.policy).is_none_or(|at| now >= at.after(rails.mass_failure.quiet));
         promise(quiet, "acted before the quiet time was over")?;
-        promise(draft.expires_at.is_some(), "an action that never expires")?;
+        promise(draft.expires_at.is_some() != waits.is_some(), "an action that never expires")?;
         let made = Made {
             at: now,
             policy: pair.policy,
@@ -304,6 +333,7 @@ impl World {
             incident: incident.id,
             step,
             ended: None,
+            waits,
         };
         self.actions.push(made);
         Ok(())
@@ -311,6 +341,9 @@ impl World {
 
     /// An incident ended: only by what was observed after its last action had settled.
     fn closed(&mut self, at: usize, finding: &Finding, pair: &Pair) -> Result<(), String> {
+        if self.waiting(pair).is_some() {
+            return Err("a request outlived its incident".to_owned());
+        }
         let incident = self.incidents.remove(pair).ok_or("closed what is not open")?;
         let last = self.actions.iter().rev().find(|made| made.incident == incident.id);
         let Some(last) = last.filter(|_| incident.state == State::Open) else { return Ok(()) };

@@ -48,7 +48,7 @@ fn members() -> Vec<(&'static str, Value, &'static str, Value)> {
         ("a condition as a text", condition(json!("cpu > 90")), "dict_type", at("condition")),
         ("a condition as a list", condition(json!([])), "dict_type", at("condition")),
         ("no such mode", with("mode", json!("yolo")), "value_error", at("mode")),
-        ("approve", with("mode", json!("approve")), "not_supported_yet", at("mode")),
+        ("nobody to approve", with("mode", json!("approve")), "value_error", at("mode")),
         ("clear", with("clear", json!({"type": "any", "conditions": []})), "not_supported_yet", at("clear")),
         ("verify", with("verify", json!({})), "not_supported_yet", at("verify")),
         ("blast radius", rail("blast_radius", json!("10%")), "value_error", in_rails("blast_radius")),
