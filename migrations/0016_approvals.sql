@@ -1,5 +1,5 @@
 -- Actions that wait for people. What was asked, of how many, and what came of it; one row for each request. Between the
--- request and the approval the action is none of its incident's: `before_` is what the incident was when it became so.
+-- request and the approval the action is none of its incident's.
 CREATE TABLE approval (
     action_id       {bigint} PRIMARY KEY,
     incident_id     BIGINT  NOT NULL,
@@ -16,10 +16,7 @@ CREATE TABLE approval (
     expires_at      BIGINT  NOT NULL,
     decided_at      BIGINT,
     decided_by      TEXT,
-    note            TEXT,
-    before_step     BIGINT,
-    before_tries    BIGINT,
-    before_action   BIGINT
+    note            TEXT
 );
 -- One open request of an incident, whatever any node believes.
 CREATE UNIQUE INDEX approval_open ON approval (incident_id) WHERE state = 'waiting';

@@ -44,6 +44,13 @@ impl Clock {
         }
     }
 
+    /// Moves a manual clock on to `at`; it never goes back.
+    pub fn reach(&self, at: Timestamp) {
+        if let Self::Manual(micros) = self {
+            micros.fetch_max(at.micros(), Ordering::Relaxed);
+        }
+    }
+
     /// A random id (`UUIDv4` in its 36-character form): boot ids, execution ids, request ids.
     #[must_use]
     pub fn id(&self) -> String {

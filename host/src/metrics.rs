@@ -6,6 +6,7 @@
 mod approvals;
 mod bounded;
 mod buckets;
+mod held;
 mod maker;
 
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub struct Metrics {
     hint_errors: IntCounter,
     redis_up: IntGauge,
     incidents_open: IntGauge,
-    paused: IntGauge,
+    held: held::Held,
     detected: Histogram,
     repaired: Histogram,
     attempt_duration: HistogramVec,
@@ -172,7 +173,7 @@ impl Metrics {
             redis_up: make
                 .gauge("vigil_redis_up", "1 while Redis answers; 0 also where none is configured")?,
             incidents_open: make.gauge("vigil_incidents_open", "Incidents not yet closed")?,
-            paused: make.gauge("vigil_paused", "1 while people have stopped all automation")?,
+            held: held::Held::new(&make)?,
             attempt_duration: make.histograms(
                 ("vigil_attempt_duration_seconds", "Run time of an attempt"),
                 &ATTEMPT_SECONDS,
@@ -285,11 +286,6 @@ impl Metrics {
         for (target, kind, status) in changes {
             self.action(target, kind, status);
         }
-    }
-
-    /// Whether people have stopped all automation.
-    pub fn paused(&self, paused: bool) {
-        self.paused.set(i64::from(paused));
     }
 
     /// An incident was opened so long after what opened it was observed.

@@ -16,6 +16,7 @@ use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::domain::incident::State as IncidentState;
 use crate::domain::policy::Severity;
+use crate::domain::silence::Held;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{
     AttemptRow, AuditFact, Chain, DecisionFact, EventFact, IncidentFilter, IncidentRow, Place,
@@ -339,6 +340,10 @@ fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
                 format!("{} action {action} came to nothing: {reason}", decision.at)
             }
             (Some(action), _) => format!("{} decided to act: action {action}", decision.at),
+            (None, Some(reason)) if decision.silence.is_some() => {
+                let held = decision.silence.as_ref().map(Held::words).unwrap_or_default();
+                format!("{} decided not to act: {reason}{times}; {held}", decision.at)
+            }
             (None, Some(reason)) => format!("{} decided not to act: {reason}{times}", decision.at),
             (None, None) => format!("{} decided: {}{times}", decision.at, decision.decision),
         });

@@ -27,6 +27,7 @@ mod queue;
 mod remediate;
 mod remediator;
 mod settings;
+mod silences;
 mod simulator;
 mod tester;
 mod tokens;
@@ -58,6 +59,7 @@ use crate::store::Store;
 pub use agents::Warned;
 pub use describe::Permissions;
 pub use door::{Door, Peer, Principal, SharedRate, Tokens};
+pub use policies::backtest_room;
 pub use problem::Problem;
 pub use simulator::{Orders, Simulator, run as run_simulator};
 
@@ -95,6 +97,10 @@ pub struct Parts {
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
     /// The settings in force.
     pub settings: Live,
+    /// Samples older than this are no data.
+    pub lookback: std::time::Duration,
+    /// Room for back-tests.
+    pub backtests: Arc<tokio::sync::Semaphore>,
     /// The background loops.
     pub loops: Loops,
     /// Where policy files are.
@@ -181,6 +187,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(simulator::router())
         .merge(tester::router())
         .merge(pause::router())
+        .merge(silences::router())
         .merge(tokens::router())
         .merge(health::router())
         .merge(docs::router())

@@ -1,5 +1,7 @@
 //! Policies over HTTP: made, read, changed, switched on and off, removed, read again from their files.
 
+mod analysis;
+mod backtest;
 mod edit;
 mod effectiveness;
 pub mod files;
@@ -7,7 +9,9 @@ mod fleet;
 mod promote;
 mod read;
 mod reload;
+mod revisions;
 mod runner;
+mod schema;
 mod shape;
 mod steps;
 
@@ -30,9 +34,11 @@ use super::{Api, etag};
 use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
 use crate::store::{Change, Edition};
 
+pub use backtest::{Backtest, room as backtest_room};
 pub use promote::Said;
 pub(super) use read::duration;
 pub use read::{Draft, Fault, draft};
+pub use schema::schema;
 pub(super) use shape::PolicyInfo;
 use shape::{Listed, PolicyBody};
 
@@ -42,8 +48,13 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(by_severity))
         .routes(routes!(reload::reload))
         .routes(routes!(runner::status))
+        .routes(routes!(backtest::run))
         .routes(routes!(show, edit::update, edit::remove))
         .routes(routes!(effectiveness::show))
+        .routes(routes!(analysis::show))
+        .routes(routes!(revisions::list))
+        .routes(routes!(revisions::show))
+        .routes(routes!(revisions::rollback))
         .routes(routes!(edit::enable))
         .routes(routes!(edit::disable))
 }
@@ -178,7 +189,9 @@ async fn create(
     };
     api.ingest.policies_changed(rev).await;
     let policy = find(&api, &name).await?;
-    Ok(tagged(&api, StatusCode::CREATED, &policy, &draft.warnings))
+    let mut warnings = draft.warnings;
+    warnings.extend(analysis::warnings(&api, &policy).await);
+    Ok(tagged(&api, StatusCode::CREATED, &policy, &warnings))
 }
 
 /// Reads a whole policy, compiles it, and asks the plugin that would act whether it takes the parameters.

@@ -85,6 +85,17 @@ pub struct Invalid {
     pub ctx: Option<Value>,
 }
 
+/// One fault as whoever wrote the document looks for it.
+#[derive(Debug)]
+pub struct Placed {
+    /// The members and positions that lead to it, from the document's root.
+    pub loc: Vec<Value>,
+    /// In words.
+    pub msg: String,
+    /// Line and column, from 1, inside the expression that stands there.
+    pub within: Option<(usize, usize)>,
+}
+
 impl Problem {
     /// A status with a text for people.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
@@ -137,6 +148,18 @@ impl Problem {
         self
     }
 
+    /// The faults of one item of the list in a member of the body.
+    #[must_use]
+    pub fn of_item_in(self, member: &str, at: usize) -> Self {
+        let mut inner = self.of_item(at);
+        for fault in inner.detail.as_array_mut().into_iter().flatten() {
+            if let Some(loc) = fault["loc"].as_array_mut() {
+                loc.insert(1.min(loc.len()), json!(member));
+            }
+        }
+        inner
+    }
+
     /// Come back in so many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
@@ -155,6 +178,23 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Each fault with its place below the body and where in an expression it is; one without a place where there is
+    /// no list of faults.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Placed> {
+        let Some(list) = self.detail.as_array() else {
+            return vec![Placed { loc: Vec::new(), msg: self.text(), within: None }];
+        };
+        let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
+        list.iter()
+            .map(|entry| Placed {
+                loc: entry["loc"].as_array().into_iter().flatten().skip(1).cloned().collect(),
+                msg: entry["msg"].as_str().unwrap_or_default().to_owned(),
+                within: number(&entry["ctx"]["line"]).zip(number(&entry["ctx"]["column"])),
+            })
+            .collect()
     }
 
     /// What went wrong, in one line: for logs and files.

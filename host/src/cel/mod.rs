@@ -23,6 +23,7 @@ mod bounds;
 mod check;
 mod error;
 mod eval;
+mod logic;
 mod parse;
 mod program;
 mod reads;
@@ -37,6 +38,7 @@ mod windows;
 
 pub use bounds::{MAX_BYTES, MAX_NESTING, MAX_TOKENS};
 pub use error::{CompileError, CompileErrors, ErrorKind, EvalError};
+pub use logic::{Logic, Relation, Term};
 pub use program::{Program, compile};
 pub use reads::Read;
 pub use scope::{Labels, MetricView, ReadIx, Scope, TargetView};

@@ -3,6 +3,7 @@
 use super::check::{self, Budget};
 use super::error::{CompileError, CompileErrors, EvalError, MAX_ERRORS};
 use super::eval::{FUEL, MAX_TEXTS, Run};
+use super::logic::{self, Logic};
 use super::parse::{self, Parsed};
 use super::reads::{self, Read, index_of};
 use super::scope::Scope;
@@ -56,6 +57,12 @@ impl Program {
     #[must_use]
     pub fn windows(&self) -> &[Arc<Window>] {
         &self.windows
+    }
+
+    /// What must be true for the condition to be met; `negated`: for it to be known not to be.
+    #[must_use]
+    pub fn logic(&self, negated: bool) -> Logic {
+        logic::of(&self.root, &self.reads, negated)
     }
 
     /// Evaluates the condition. Nothing is allocated unless the expression itself joins or formats texts.

@@ -45,6 +45,20 @@ pub struct Server {
     pub ca: Option<PathBuf>,
 }
 
+/// How often a server that asks to wait is waited for, and for how many seconds at most.
+const WAITS: usize = 5;
+const LONGEST_WAIT: u64 = 60;
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    /// The edition of what it tells of: its `ETag`.
+    pub edition: Option<String>,
+    /// What it tells.
+    pub body: Value,
+}
+
 /// Asks one server.
 pub struct Client {
     host: String,
@@ -113,14 +127,62 @@ impl Server {
 impl Client {
     /// The answer to a request if it is a success; otherwise the error that the status means.
     pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Error> {
-        let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, path, body));
-        let (status, body) = exchange.await.unwrap_or_else(|_| {
-            Err(Error::TimedOut(format!("no answer from {} in {PATIENCE:?}", self.host)))
-        })?;
-        if status.is_success() {
-            return Ok(body);
+        Ok(self.tell(method, (path, None), body).await?.body)
+    }
+
+    /// The same for what may take longer.
+    pub async fn ask_within(
+        &self,
+        patience: Duration,
+        (method, path): (Method, &str),
+        body: Option<&Value>,
+    ) -> Result<Value, Error> {
+        let answer = self.once(patience, method, (path, None), body).await?;
+        Ok(self.judged(answer)?.body)
+    }
+
+    /// The same for a path with the edition that the request is meant for, which must still be there. A server that asks to
+    /// wait is waited for, a few times.
+    pub async fn tell(
+        &self,
+        method: Method,
+        place: (&str, Option<&str>),
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        for _ in 0..WAITS {
+            let answer = self.once(PATIENCE, method.clone(), place, body).await?;
+            let wait = answer.body["retry_after"].as_u64().filter(|seconds| *seconds <= LONGEST_WAIT);
+            match wait.filter(|_| answer.status == StatusCode::TOO_MANY_REQUESTS) {
+                Some(seconds) => {
+                    super::output::note(format_args!("The server asks to wait for {seconds} s."));
+                    tokio::time::sleep(Duration::from_secs(seconds.max(1))).await;
+                }
+                None => return self.judged(answer),
+            }
         }
-        let text = refusal(status, &body);
+        let answer = self.once(PATIENCE, method, place, body).await?;
+        self.judged(answer)
+    }
+
+    async fn once(
+        &self,
+        patience: Duration,
+        method: Method,
+        place: (&str, Option<&str>),
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        let exchange = tokio::time::timeout(patience, self.exchange(method, place, body));
+        exchange
+            .await
+            .unwrap_or_else(|_| Err(Error::TimedOut(format!("no answer from {} in {patience:?}", self.host))))
+    }
+
+    fn judged(&self, answer: Answer) -> Result<Answer, Error> {
+        let status = answer.status;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = refusal(status, &answer.body);
         Err(match status {
             StatusCode::UNAUTHORIZED if self.token.is_none() => {
                 Error::Denied(format!("{text} (set VIGIL_TOKEN or pass --token-file)"))
@@ -135,9 +197,9 @@ impl Client {
     async fn exchange(
         &self,
         method: Method,
-        path: &str,
+        (path, edition): (&str, Option<&str>),
         body: Option<&Value>,
-    ) -> Result<(StatusCode, Value), Error> {
+    ) -> Result<Answer, Error> {
         let unreachable = |why: String| Error::Unreachable(format!("{}:{}: {why}", self.host, self.port));
         let bare = self.host.trim_matches(['[', ']']);
         let stream =
@@ -148,6 +210,10 @@ impl Client {
             .header(header::HOST, format!("{}:{}", self.host, self.port))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json");
+        let request = match edition {
+            Some(edition) => request.header(header::IF_MATCH, edition),
+            None => request,
+        };
         let request = match &self.token {
             Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
             None => request,
@@ -171,17 +237,19 @@ impl Client {
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Value), String> {
+) -> Result<Answer, String> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
     let answer = async {
         let answer = sender.send_request(request).await.map_err(|why| why.to_string())?;
         let status = answer.status();
+        let edition = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         let body = http_body_util::Limited::new(answer.into_body(), ANSWER).collect().await;
         // Without a sender the connection is over, and with it the wait below.
         drop(sender);
         let bytes = body.map_err(|why| why.to_string())?.to_bytes();
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Ok(Answer { status, edition, body })
     };
     let (answer, _) = tokio::join!(answer, connection);
     answer

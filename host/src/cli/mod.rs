@@ -10,7 +10,9 @@ pub mod demo;
 pub mod migrate;
 pub mod output;
 pub mod pause;
+pub mod policy;
 pub mod serve;
+pub mod silence;
 pub mod token;
 
 use std::collections::BTreeMap;
@@ -44,6 +46,9 @@ pub enum Command {
     Token(token::Options),
     /// Stop all automation, on every server and until `vigil resume`
     Pause(pause::Options),
+    /// Check, test, plan, apply and roll back policies, and see what they would have done
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Let automation go on
     Resume(pause::Resume),
     /// List and show actions
@@ -52,6 +57,8 @@ pub enum Command {
     Approve(action::Approve),
     /// Say no to an action that waits for a yes
     Reject(action::Reject),
+    /// Leave alone what matches, for a time or on certain days and hours
+    Silence(silence::Options),
     /// Break a small service and watch it being healed
     Demo(demo::Options),
     /// The service the demo breaks
@@ -127,6 +134,12 @@ pub enum Error {
     /// The settings cannot work: 1.
     #[error(transparent)]
     Settings(#[from] Problems),
+    /// There is something to be changed, which was asked about and is said already: 2, as terraform has it.
+    #[error("there are changes")]
+    Changes,
+    /// It can't be asked for like that: 2, as clap has it.
+    #[error("{0}")]
+    Usage(String),
     /// There is no such thing: 4.
     #[error("{0}")]
     NotFound(String),
@@ -153,6 +166,7 @@ impl Error {
     pub fn code(&self) -> u8 {
         match self {
             Self::Failed(_) | Self::Settings(_) => 1,
+            Self::Changes | Self::Usage(_) => 2,
             Self::NotFound(_) => 4,
             Self::Denied(_) => 5,
             Self::Conflict(_) => 6,
@@ -175,7 +189,7 @@ pub fn finish(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(error, Error::Interrupted) {
+            if !matches!(error, Error::Interrupted | Error::Changes) {
                 output::note(format_args!("vigil: {error}"));
             }
             ExitCode::from(error.code())

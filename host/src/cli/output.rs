@@ -30,6 +30,12 @@ pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Writes over the last line of a terminal on stderr.
+pub fn over(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+}
+
 /// Colours, or none of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint(bool);

@@ -11,6 +11,7 @@ use super::incident::{Standing, State};
 use super::ladder::{Next, Relapse, next};
 use super::mutant::{Fault, holds};
 use super::policy::{Mode, Policy};
+use super::silence::{Active, Held};
 
 /// What is done about a violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,13 @@ pub enum Reason {
     Paused {
         /// When that ends by itself, if it does.
         until: Option<Timestamp>,
+    },
+    /// People want it left alone.
+    Silenced {
+        /// The silence's number.
+        silence: i64,
+        /// When it ends.
+        until: Timestamp,
     },
     /// The event names no target.
     NoTarget,
@@ -109,6 +117,7 @@ impl Reason {
         match self {
             Self::Observe => "observe",
             Self::Paused { .. } => "paused",
+            Self::Silenced { .. } => "silenced",
             Self::NoTarget => "no_target",
             Self::IncidentOpen { .. } => "incident_open",
             Self::Settling { .. } => "settling",
@@ -131,6 +140,7 @@ impl Reason {
             Self::Cooldown { until }
             | Self::AwaitingApproval { until }
             | Self::Settling { until }
+            | Self::Silenced { until, .. }
             | Self::Breaker { until }
             | Self::MassFailure { until } => Some(*until),
             Self::IncidentOpen { until } | Self::Paused { until } | Self::GlobalBudget { until } => *until,
@@ -184,6 +194,10 @@ pub struct Ledger {
     pub used: u32,
     /// People have stopped all automation; until when, if they said so.
     pub paused: Option<Option<Timestamp>>,
+    /// The silences that hold now.
+    pub silences: Active,
+    /// The one of them that holds this back.
+    pub silenced: Option<Held>,
     /// Reservations of everybody.
     pub everybody: Spent,
     /// The policy's targets, and how they are.
@@ -259,6 +273,9 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if let Some(until) = ledger.paused.filter(|_| holds(Fault::Paused)) {
         return Decision::Suppress(Reason::Paused { until });
     }
+    if let Some(held) = ledger.silenced.as_ref().filter(|_| holds(Fault::Silenced)) {
+        return Decision::Suppress(Reason::Silenced { silence: held.id, until: held.until });
+    }
     let awaiting = ledger.awaiting.filter(|_| holds(Fault::Awaiting));
     let step = match &ledger.incident {
         Some(incident) if incident.state == State::HandedOver && holds(Fault::HandedOver) => {
@@ -291,6 +308,18 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
         Some(reason) => Decision::Suppress(reason),
         None if policy.mode == Mode::Approve && holds(Fault::Asks) => Decision::Ask { step },
         None => Decision::Act { step },
+    }
+}
+
+/// The step that an action would be on, were one made now; the last one where none is left.
+#[must_use]
+pub fn step_ahead(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timestamp) -> usize {
+    match ledger.incident.as_ref().filter(|incident| incident.actions > 0) {
+        Some(incident) => match next(policy, incident, violated.settle, violated.observed_at) {
+            Next::Step(step) => step,
+            Next::Settle(_) | Next::Human => incident.step,
+        },
+        None => policy.resumed(ledger.relapse, now),
     }
 }
 

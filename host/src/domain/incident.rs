@@ -61,6 +61,10 @@ pub struct Standing {
     pub last_violated_at: Timestamp,
     /// The word of its latest decision, to count repeats.
     pub reason: Option<String>,
+    /// The silence that decision named.
+    pub silence: Option<i64>,
+    /// The condition is clear since it was last seen violated, while the last action had not ended.
+    pub calm: bool,
 }
 
 impl Standing {

@@ -11,9 +11,12 @@ pub mod guardrails;
 pub mod incident;
 pub mod ladder;
 pub(crate) mod mutant;
+mod overlap;
 pub mod policy;
+pub mod silence;
 pub mod time;
 pub mod token;
+pub mod worst;
 
 pub use action::{Phase, WireStatus};
 pub use event::{Event, Target};

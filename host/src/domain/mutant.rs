@@ -2,8 +2,9 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 13] = [
+pub(crate) const ALL: [Fault; 14] = [
     Fault::Paused,
+    Fault::Silenced,
     Fault::Busy,
     Fault::Settle,
     Fault::HandedOver,
@@ -35,6 +36,8 @@ pub(crate) const APPROVALS: [Fault; 7] = [
 pub(crate) enum Fault {
     /// The pause is not asked about.
     Paused,
+    /// No silence is asked about.
+    Silenced,
     /// An action that runs does not stand in the way of the next.
     Busy,
     /// What is observed before an action has settled counts.

@@ -209,6 +209,8 @@ pub struct Policy {
     pub enabled: bool,
     /// What its file said of `enabled` when it was last read.
     pub declared: Option<bool>,
+    /// What its file said of the rest then, if that is not what it says now.
+    pub filed: Option<Box<Spec>>,
     /// Where it came from.
     pub source: Source,
     /// When it was made.
@@ -217,6 +219,39 @@ pub struct Policy {
     pub updated_at: Timestamp,
     /// What it says.
     pub spec: Spec,
+}
+
+impl Policy {
+    /// The members that somebody has changed since its file was last read, sorted; none for one that is in no file.
+    #[must_use]
+    pub fn drifted(&self) -> Vec<String> {
+        let mut members = match &self.filed {
+            Some(filed) => filed.differs(&self.spec),
+            None => Vec::new(),
+        };
+        if self.source == Source::File && self.declared.is_some_and(|declared| declared != self.enabled) {
+            members.push("enabled".to_owned());
+            members.sort();
+        }
+        members
+    }
+}
+
+impl Spec {
+    /// The members in which two specs differ, sorted.
+    #[must_use]
+    pub fn differs(&self, other: &Self) -> Vec<String> {
+        let members = |spec: &Self| match serde_json::to_value(spec) {
+            Ok(Value::Object(members)) => members,
+            Ok(_) | Err(_) => Map::new(),
+        };
+        let (mine, theirs) = (members(self), members(other));
+        let mut names: Vec<String> = mine.keys().chain(theirs.keys()).cloned().collect();
+        names.sort();
+        names.dedup();
+        names.retain(|name| mine.get(name) != theirs.get(name));
+        names
+    }
 }
 
 impl std::ops::Deref for Policy {

@@ -41,6 +41,9 @@ impl Truth {
 pub struct Limits {
     /// Samples older than this are no data.
     pub lookback: Duration,
+    /// The tick passes over targets of which time alone decides nothing. What it finds is the same; evaluations are
+    /// not all counted.
+    pub sparing: bool,
 }
 
 /// How often a target that sends samples is said to be alive.
@@ -97,6 +100,8 @@ pub struct Partition {
     pub seq: Option<i64>,
     /// A policy looks back at more than the histories here were kept for.
     pub incomplete: bool,
+    /// When the tick looked last.
+    ticked_at: Option<Timestamp>,
     targets: Vec<TargetState>,
     by_name: HashMap<TargetKey, u32>,
     by_identity: HashedMap<Identity, SeriesKey>,
@@ -140,6 +145,7 @@ impl Partition {
         let state = &mut self.targets[at as usize];
         let key = SeriesKey { target: at, series: u32::try_from(state.series.len()).unwrap_or(u32::MAX) };
         state.series.push(Series::new(known.id, known.name, known.tags));
+        state.windowed.0 = i64::MIN;
         self.by_identity.insert(known.identity, key);
         self.by_series_id.insert(known.id, key);
         key
@@ -158,6 +164,7 @@ impl Partition {
                 kind: kind.to_owned(),
                 namespace: namespace.to_owned(),
                 noted_at: Timestamp::from_micros(i64::MIN),
+                windowed: (i64::MIN, false),
                 series: Vec::new(),
                 pairs: Vec::new(),
             });
@@ -265,7 +272,12 @@ impl Partition {
         (now, limits): (Timestamp, Limits),
         findings: &mut Findings,
     ) {
+        let since = self.ticked_at.replace(now);
         for at in 0..self.targets.len() {
+            let aged = (since.map(|since| since.before(limits.lookback)), now.before(limits.lookback));
+            if limits.sparing && !self.targets[at].restless(policies, aged) {
+                continue;
+            }
             let mut of_target: Vec<Finding> = Vec::new();
             let target = &mut self.targets[at];
             let named = target.named.then(|| target.name.clone());

@@ -37,6 +37,8 @@ pub(super) struct TargetState {
     pub(super) namespace: String,
     /// When it was last said to be alive.
     pub(super) noted_at: Timestamp,
+    /// At which revision of the policies it was found out whether one that concerns it has windows, and whether it has.
+    pub(super) windowed: (i64, bool),
     pub(super) series: Vec<Series>,
     pub(super) pairs: Vec<Pair>,
 }
@@ -125,6 +127,28 @@ impl Series {
 }
 
 impl TargetState {
+    /// Whether a look at it, with no new sample, may find what the last look did not: something stands or is met, a
+    /// policy has windows, or a sample has become too old since (`aged` are the ages of then and now).
+    pub(super) fn restless(
+        &mut self,
+        policies: &PolicySet,
+        (before, now): (Option<Timestamp>, Timestamp),
+    ) -> bool {
+        if !self.pairs.is_empty() || before.is_none_or(|before| before >= now) {
+            return true;
+        }
+        if self.windowed.0 != policies.rev {
+            let named = self.named.then_some(&*self.name);
+            let mut concerned = self.series.iter().flat_map(|series| policies.concerned(&series.name, named));
+            self.windowed = (policies.rev, concerned.any(|at| !policies.get(at).window.is_zero()));
+        }
+        self.windowed.1
+            || self
+                .series
+                .iter()
+                .any(|series| series.last_at < now && before.is_some_and(|then| series.last_at >= then))
+    }
+
     /// Whether an incident of that policy may be standing here.
     pub(super) fn stands(&self, policy_id: i64) -> bool {
         self.pairs.iter().any(|pair| pair.standing && pair.policy_id == policy_id)

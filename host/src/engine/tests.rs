@@ -271,8 +271,17 @@ fn compiled(expression: &str) -> Arc<Compiled> {
     };
     let at = Timestamp::from_micros(0);
     let (declared, source) = (None, Source::Api);
-    let policy =
-        Policy { id: 1, version: 1, enabled: true, declared, source, created_at: at, updated_at: at, spec };
+    let policy = Policy {
+        id: 1,
+        version: 1,
+        enabled: true,
+        declared,
+        filed: None,
+        source,
+        created_at: at,
+        updated_at: at,
+        spec,
+    };
     Arc::new(Compiled::new(policy).unwrap())
 }
 
@@ -302,7 +311,7 @@ fn values_are_the_same_to_the_bit_after_a_rebuild() {
     let source =
         format!("{} && quantile('m', 0.9, duration('5m'), {{'n': '2'}}) < 1e300", terms.join(" && "));
     let set = PolicySet::new(vec![compiled(&source)], 1);
-    let limits = Limits { lookback: Duration::from_mins(5) };
+    let limits = Limits { lookback: Duration::from_mins(5), sparing: false };
     let mut random = Random(99);
     let mut compared = 0;
     for _ in 0..300 {
@@ -338,7 +347,7 @@ fn values_are_the_same_to_the_bit_after_a_rebuild() {
 
 #[test]
 fn nothing_is_kept_where_no_window_looks() {
-    let limits = Limits { lookback: Duration::from_mins(5) };
+    let limits = Limits { lookback: Duration::from_mins(5), sparing: false };
     let now = Timestamp::from_micros(1_000_000 * SECOND);
     let sample = Observed { id: 1, at: now, value: 1.0, timed: false };
     let mut partition = partition([1, 2]);

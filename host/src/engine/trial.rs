@@ -35,6 +35,7 @@ pub fn trial(policy: &Compiled, target: Option<&str>, values: &BTreeMap<String, 
         kind: String::new(),
         namespace: String::new(),
         noted_at: Timestamp::from_micros(0),
+        windowed: (0, false),
         series: series.collect(),
         pairs: Vec::new(),
     };

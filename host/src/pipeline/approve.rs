@@ -68,10 +68,12 @@ pub struct Deed<'a> {
     pub params: &'a Value,
 }
 
-/// What would run now. `pushes`: what no plugin here serves is pushed to a remediator.
+/// What would run now; without plugins nobody would run it. `pushes`: what no plugin here serves is pushed to a
+/// remediator.
 #[must_use]
-pub fn plan_of(plugins: &Plugins, pushes: bool, deed: Deed<'_>) -> ActionPlan {
-    planned(&plugins.route(deed.kind, deed.target), pushes, deed)
+pub fn plan_of(plugins: Option<&Plugins>, pushes: bool, deed: Deed<'_>) -> ActionPlan {
+    let route = plugins.map_or(Err(RouteError::NoPlugin), |plugins| plugins.route(deed.kind, deed.target));
+    planned(&route, pushes, deed)
 }
 
 /// The same, of a route that was looked up: what is hashed is what runs.

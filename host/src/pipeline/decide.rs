@@ -3,15 +3,17 @@
 //! transaction.
 
 mod ask;
+mod quiet;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::quiet::{facts, silenced};
 use crate::clock::Clock;
 use crate::domain::approval;
-use crate::domain::decide::{Decision, Fleet, Handover, Ledger, Violated, clears, decide, storms};
+use crate::domain::decide::{Decision, Fleet, Ledger, Reason, Violated, clears, decide, storms};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
@@ -69,6 +71,7 @@ pub struct Deciding<'a> {
 struct Open {
     which: Which,
     reason: Option<String>,
+    silence: Option<i64>,
     last_change: Option<usize>,
 }
 
@@ -114,7 +117,8 @@ impl<'a> Deciding<'a> {
             .filter_map(|(pair, ledger)| {
                 let incident = ledger.incident.as_ref()?;
                 let which = Which::Known(incident.id);
-                Some((pair.clone(), Open { which, reason: incident.reason.clone(), last_change: None }))
+                let (reason, silence) = (incident.reason.clone(), incident.silence);
+                Some((pair.clone(), Open { which, reason, silence, last_change: None }))
             })
             .collect();
         Self {
@@ -145,6 +149,10 @@ impl<'a> Deciding<'a> {
                 self.close(&pair, State::Healed, Some(finding.event_id));
                 Came::Cleared
             }
+            (Truth::Clear, Some(incident)) if incident.busy && !incident.calm => {
+                self.calm(&pair);
+                Came::Nothing
+            }
             (Truth::Clear, None) => Came::Cleared,
             (Truth::Clear | Truth::Met | Truth::NoData | Truth::Failed, _) => Came::Nothing,
         }
@@ -172,21 +180,22 @@ impl<'a> Deciding<'a> {
     /// Forgets what led up to here, as if nothing had ever happened to that pair.
     pub fn begin_again(&mut self, pair: &Pair) {
         self.close(pair, State::Expired, None);
-        let shared = self.ledgers.get(pair).map(|ledger| (ledger.paused, ledger.everybody));
-        let (paused, everybody) = shared.unwrap_or_default();
-        self.ledgers.insert(pair.clone(), Ledger { paused, everybody, ..Ledger::default() });
+        let before = self.ledgers.remove(pair).unwrap_or_default();
+        let Ledger { paused, silences, everybody, .. } = before;
+        self.ledgers.insert(pair.clone(), Ledger { paused, silences, everybody, ..Ledger::default() });
     }
 
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
         let now = self.plan.now;
         self.outdated(compiled, pair);
         let mut ledger = self.ledgers.get(pair).cloned().unwrap_or_default();
-        let facts = facts(compiled, finding);
+        let mut facts = facts(compiled, finding);
         let which = match self.open.get(pair) {
             Some(open) => open.which,
             None => self.open_incident(compiled, finding, pair, facts.clone()),
         };
-        if let Some(opened) = self.ledgers.get(pair) {
+        if let Some(opened) = self.ledgers.get_mut(pair) {
+            opened.incident.iter_mut().for_each(|incident| incident.calm = false);
             ledger.incident.clone_from(&opened.incident);
         }
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
@@ -197,6 +206,7 @@ impl<'a> Deciding<'a> {
             observed_at: finding.observed_at,
             settle: settle(compiled, ledger.incident.as_ref()),
         };
+        ledger.silenced = silenced(compiled, (pair, about.tags), violated, &ledger, now);
         let decision = decide(&compiled.policy, violated, &ledger, now);
         let (verdict, word, action) = match decision {
             Decision::Act { step } => {
@@ -209,7 +219,12 @@ impl<'a> Deciding<'a> {
             }
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
-                (Verdict::Suppress { reason: word, until }, word, None)
+                let held = ledger.silenced.filter(|_| matches!(reason, Reason::Silenced { .. }));
+                let silence = held.as_ref().map(|held| held.id);
+                if let (Some(held), Value::Object(facts)) = (held, &mut facts) {
+                    facts.insert("silence".to_owned(), json!(held));
+                }
+                (Verdict::Suppress { reason: word, until, silence }, word, None)
             }
             Decision::HandOver(why) => (self.hand_over(pair, why), why.word(), None),
         };
@@ -239,22 +254,6 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    fn hand_over(&mut self, pair: &Pair, why: Handover) -> Verdict {
-        if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
-            incident.state = State::HandedOver;
-        }
-        Verdict::HandOver(why.word())
-    }
-
-    /// Gives an incident to a human because nothing was observed that says whether its last action helped.
-    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64)) {
-        let why = Handover::VerdictUnknown;
-        self.withdraw(pair, (approval::State::Withdrawn, "its incident was given to a human".to_owned()));
-        let verdict = self.hand_over(pair, why);
-        let facts = json!({"observed": "nothing since the last action ended and settled"});
-        self.note(pair, (Which::Known(id), event_id), (verdict, why.word()), facts);
-    }
-
     /// Writes the decision down, or counts it where it only repeats.
     fn note(
         &mut self,
@@ -264,7 +263,9 @@ impl<'a> Deciding<'a> {
         saw: Value,
     ) {
         let Some(open) = self.open.get_mut(pair) else { return };
-        let same = matches!(verdict, Verdict::Suppress { .. }) && open.reason.as_deref() == Some(word);
+        let by = if let Verdict::Suppress { silence, .. } = &verdict { Some(*silence) } else { None };
+        let same = by == Some(open.silence) && open.reason.as_deref() == Some(word);
+        open.silence = by.flatten();
         if let (true, Some(last)) = (same, open.last_change)
             && let Some(IncidentChange::Decided { times, event_id, .. }) = self.plan.changes.get_mut(last)
         {
@@ -305,7 +306,7 @@ impl<'a> Deciding<'a> {
             evidence,
         });
         *self.sickened.entry(pair.policy).or_default() += u32::from(!pair.simulated);
-        self.open.insert(pair.clone(), Open { which, reason: None, last_change: None });
+        self.open.insert(pair.clone(), Open { which, reason: None, silence: None, last_change: None });
         self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
             id: 0,
             state: State::Open,
@@ -317,6 +318,8 @@ impl<'a> Deciding<'a> {
             last_ended_at: None,
             last_violated_at: self.plan.now,
             reason: None,
+            silence: None,
+            calm: false,
         });
         which
     }
@@ -388,16 +391,4 @@ fn settle(compiled: &Compiled, incident: Option<&Standing>) -> Duration {
 /// An action is not started any more once the event that led to it is older than this.
 fn latest_start(max_age: Duration, observed_at: Timestamp) -> Timestamp {
     observed_at.after(max_age)
-}
-
-/// What the decision saw, for `why`.
-fn facts(compiled: &Compiled, finding: &Finding) -> Value {
-    let values: serde_json::Map<String, Value> =
-        finding.saw.iter().map(|(metric, value)| (metric.clone(), json!(value))).collect();
-    json!({
-        "condition": compiled.program.source(),
-        "values": values,
-        "event_id": finding.event_id,
-        "observed_at": finding.observed_at,
-    })
 }

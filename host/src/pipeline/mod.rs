@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod approve;
+pub mod backtest;
 pub mod decide;
 pub mod execute;
 pub mod history;
@@ -13,7 +14,9 @@ pub mod loops;
 #[cfg(test)]
 mod model;
 mod push;
+pub mod rehearsal;
 pub mod remediate;
+pub mod scenario;
 pub mod settings;
 pub mod simulate;
 pub mod sweep;

@@ -3,7 +3,7 @@
 //! taken away once ([`Fault`]), and must be missed.
 
 mod asks;
-mod scene;
+pub(super) mod scene;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -60,6 +60,8 @@ struct World {
     actions: Vec<Made>,
     storms: HashMap<i64, Timestamp>,
     paused: bool,
+    /// The target that people want left alone.
+    silenced: Option<String>,
     next_id: i64,
 }
 
@@ -91,6 +93,7 @@ impl World {
             actions: Vec::new(),
             storms: HashMap::new(),
             paused: false,
+            silenced: None,
             next_id: 1,
         }
     }
@@ -125,6 +128,8 @@ impl World {
             }
             _ => {
                 self.paused = self.random.below(4) == 0;
+                let target = self.random.below(TARGETS as u64 * 2);
+                self.silenced = (target < TARGETS as u64).then(|| format!("web-{target}"));
                 Ok(())
             }
         }
@@ -194,6 +199,8 @@ impl World {
                 last_ended_at: of.last().and_then(|made| made.ended),
                 last_violated_at: now,
                 reason: None,
+                silence: None,
+                calm: false,
             }
         });
         let (known, touched, sick) = self.fleet(at, now);
@@ -206,6 +213,8 @@ impl World {
                 self.actions.iter().filter(|made| made.policy == pair.policy && made.at > since).count(),
             ),
             paused: self.paused.then_some(None),
+            silences: scene::silence(self.silenced.as_deref(), now),
+            silenced: None,
             everybody: Spent {
                 used: number(self.since(now.before(EVERYBODY.1)).count()),
                 limit: EVERYBODY.0,
@@ -258,6 +267,7 @@ impl World {
                     }
                 }
                 IncidentChange::Decided { verdict: Verdict::Suppress { .. }, .. } => {}
+                IncidentChange::Calm { .. } => {}
                 IncidentChange::Closed { .. } => self.closed(at, finding, pair)?,
             }
         }
@@ -295,6 +305,7 @@ impl World {
         let refused = self.refused.get(pair).is_none_or(|at| now >= at.after(rails.cooldown));
         promise(refused, "asked again right after a no")?;
         promise(!self.paused, "acted in a pause")?;
+        promise(self.silenced.as_ref() != Some(&pair.target), "acted on what was to be left alone")?;
         promise(incident.state == State::Open, "acted after a human was given it")?;
         promise(now.since(finding.observed_at) <= rails.max_event_age, "acted on an old event")?;
         promise(earlier.iter().all(|made| made.ended.is_some()), "two at once")?;
@@ -337,24 +348,6 @@ impl World {
         };
         self.actions.push(made);
         Ok(())
-    }
-
-    /// An incident ended: only by what was observed after its last action had settled.
-    fn closed(&mut self, at: usize, finding: &Finding, pair: &Pair) -> Result<(), String> {
-        if self.waiting(pair).is_some() {
-            return Err("a request outlived its incident".to_owned());
-        }
-        let incident = self.incidents.remove(pair).ok_or("closed what is not open")?;
-        let last = self.actions.iter().rev().find(|made| made.incident == incident.id);
-        let Some(last) = last.filter(|_| incident.state == State::Open) else { return Ok(()) };
-        let settle = self.policies[at].policy.rung(last.step).map_or(Duration::ZERO, |rung| rung.settle);
-        match last.ended {
-            Some(ended) if finding.observed_at > ended.after(settle) => {
-                self.healed.insert(pair.clone(), (last.step, self.clock.now()));
-                Ok(())
-            }
-            _ => Err("healed by what was observed before".to_owned()),
-        }
     }
 }
 

@@ -61,6 +61,8 @@ async fn once(
     parts.metrics.incidents_open(incidents);
     parts.metrics.queue_length(depth);
     parts.metrics.paused(parts.store.paused(now).await?.is_some());
+    let silences = parts.store.silence_counts(now).await?;
+    parts.metrics.silences(silences.map(|(state, count)| (state.word(), count)));
     if let Some(up) = parts.queue.connected() {
         parts.metrics.redis_up(up);
     }

@@ -4,9 +4,12 @@ mod apply;
 mod approve;
 mod batch;
 mod ledgers;
+mod rehearse;
 mod reply;
 mod series;
 mod tick;
+
+pub(super) use rehearse::{Home, opened};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -47,8 +50,8 @@ pub struct Parts {
     pub settings: Live,
     /// This node's name.
     pub node: String,
-    /// What would run a simulated action, or one that people are asked about.
-    pub plugins: Plugins,
+    /// What would run a simulated action, or one that people are asked about; none where neither is to be.
+    pub plugins: Option<Plugins>,
     /// Whether what no plugin here serves is pushed to a remediator.
     pub pushes: bool,
     /// The policies in force, for everybody who wants to look.
@@ -221,8 +224,9 @@ impl Writer {
     /// Says of simulated actions what would have run: nothing does, they are over when they are recorded.
     fn name_plugins(&self, plan: &mut Plan) {
         self.bind(plan);
+        let Some(plugins) = &self.parts.plugins else { return };
         for action in plan.actions.iter_mut().filter(|action| action.simulated) {
-            action.details = Some(match self.parts.plugins.route(&action.kind, &action.target) {
+            action.details = Some(match plugins.route(&action.kind, &action.target) {
                 Ok(route) if action.approval.is_some() => {
                     format!("Simulated: would ask for an approval and run {}/{}", route.plugin, route.action)
                 }

@@ -18,7 +18,8 @@ statements! { pub(super) STATEMENTS:
     MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = (queued OR $8), run_at = $5,
         details = COALESCE($6, details), error_message = COALESCE($7, error_message)
         WHERE id = $1 AND state = $2";
-    MORE_ATTEMPTS = "UPDATE action SET requeued = requeued + 1,
+    // What a person has decided is not asked about once more.
+    MORE_ATTEMPTS = "UPDATE action SET requeued = requeued + 1, expires_at = NULL,
         max_attempts = CASE WHEN attempts >= max_attempts THEN attempts + 1 ELSE max_attempts END WHERE id = $1";
     RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, 0, $2, $3)
         ON CONFLICT (action_id) DO UPDATE SET at = excluded.at";

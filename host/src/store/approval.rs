@@ -32,7 +32,7 @@ statements! { pub(super) STATEMENTS:
     COUNT = "SELECT COUNT(*) FROM approval WHERE state = 'waiting'";
     END = "UPDATE approval SET state = $2, decided_at = $3, decided_by = $4, note = $5
         WHERE action_id = $1 AND state IN ('waiting', 'approved')";
-    END_ACTION = "UPDATE action SET state = $2, completed_at = $3, details = $4
+    END_ACTION = "UPDATE action SET state = $2, completed_at = $3, details = $4, withheld = $5
         WHERE id = $1 AND state = 'approval' RETURNING kind";
     GIVE_BACK = "DELETE FROM reservation WHERE action_id = $1";
     TARGET = "SELECT target FROM action WHERE id = $1";
@@ -189,8 +189,7 @@ impl Store {
             State::Rejected if note.is_empty() => format!("Cancelled: rejected by {actor}"),
             State::Rejected => format!("Cancelled: rejected by {actor}: {note}"),
             State::Waiting | State::Approved | State::Expired | State::Withdrawn | State::Diverged => {
-                let (got, wanted) = (request.count(&row.plan_hash), row.required());
-                format!("Expired: not approved in time ({got} of {wanted} said yes)")
+                "Expired: not approved in time".to_owned()
             }
         };
         let moved = end(&mut tx, &row, (state, actor, note, &details), now).await?;
@@ -311,7 +310,7 @@ async fn end(
     };
     let end_action = tx.text(&END_ACTION);
     let kind: Option<(String,)> = on!(tx, c => sqlx::query_as(end_action).bind(row.action_id).bind(phase.word())
-        .bind(now.micros()).bind(details).fetch_optional(c).await?);
+        .bind(now.micros()).bind(details).bind(state.reason()).fetch_optional(c).await?);
     let Some((kind,)) = kind else { return Ok(None) };
     closed(tx, row.action_id, (state, actor, note), now).await?;
     let verb = match state {

@@ -20,17 +20,20 @@ statements! { pub(super) STATEMENTS:
         ON CONFLICT (action_id, principal) DO UPDATE SET actor = excluded.actor, plan_hash = excluded.plan_hash,
         at = excluded.at, note = excluded.note";
     SEEN = "UPDATE approval SET plan = $2, plan_hash = $3 WHERE action_id = $1 AND state = 'waiting'";
-    INCIDENT = "SELECT step, tries, last_action_id FROM incident WHERE id = $1{lock}";
-    GRANT = "UPDATE approval SET state = 'approved', decided_at = $2, before_step = $3, before_tries = $4,
-        before_action = $5 WHERE action_id = $1 AND state = 'waiting'";
+    INCIDENT = "SELECT id FROM incident WHERE id = $1{lock}";
+    GRANT = "UPDATE approval SET state = 'approved', decided_at = $2 WHERE action_id = $1 AND state = 'waiting'";
+    // What is withdrawn withdraws itself when the past is lived again.
+    ANSWERS = "SELECT p.policy_id, p.target, a.step, a.created_at, p.state, p.decided_at, p.decided_by, p.note
+        FROM approval p JOIN action a ON a.id = p.action_id
+        WHERE a.created_at >= $1 AND a.created_at < $2 AND p.state IN ('approved', 'rejected', 'expired')
+        AND p.decided_at IS NOT NULL AND a.step IS NOT NULL ORDER BY p.action_id";
     ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2,
         tries = CASE WHEN step = $3 THEN tries + 1 ELSE 1 END, step = $3 WHERE id = $1";
     QUEUE = "UPDATE action SET state = $2, queued = TRUE, run_at = $3, expires_at = $4
         WHERE id = $1 AND state = 'approval'";
-    BEFORE = "SELECT before_step, before_tries, before_action FROM approval WHERE action_id = $1";
-    UNACTED = "UPDATE incident SET actions = actions - 1, step = $3, tries = $4, last_action_id = $5
-        WHERE id = $1 AND last_action_id = $2";
+    // What was withheld gives its try back to the incident.
     DIVERGED = "UPDATE action SET state = $2, completed_at = $3, details = COALESCE($4, details),
+        withheld = CASE WHEN attempts = 0 THEN 'plan_diverged' END,
         error_message = COALESCE($5, error_message) WHERE id = $1 AND state = 'ready' RETURNING attempts";
 }
 
@@ -98,8 +101,7 @@ impl Writing {
         let tx = self.begun().await?;
         let (id, row, hash) = (pending.row.action_id, &pending.row, yes.plan.hash());
         let incident = tx.text(&INCIDENT);
-        let before: (i64, i64, Option<i64>) =
-            on!(tx, c => sqlx::query_as(incident).bind(row.incident_id).fetch_one(c).await?);
+        on!(tx, c => sqlx::query(incident).bind(row.incident_id).fetch_optional(c).await?.is_some());
         if let Some(at) = pending.reserved_at {
             let sql = tx.text(&RESERVE);
             on!(tx, c => sqlx::query(sql).bind(id).bind(row.policy_id).bind(&row.target).bind(at)
@@ -120,7 +122,7 @@ impl Writing {
         if yes.counted == Counted::Waiting {
             return Ok((Phase::Approval, Vec::new()));
         }
-        grant(tx, pending, (&yes, &hash), before, now).await
+        grant(tx, pending, (&yes, &hash), now).await
     }
 }
 
@@ -128,7 +130,6 @@ async fn grant(
     tx: &mut Tx,
     pending: &Pending,
     (yes, hash): (&Yes<'_>, &str),
-    before: (i64, i64, Option<i64>),
     now: Timestamp,
 ) -> Result<(Phase, Vec<(i64, i64)>)> {
     let (id, row) = (pending.row.action_id, &pending.row);
@@ -137,8 +138,7 @@ async fn grant(
     let phase = if slot::enter(tx, &row.target, id).await? { Phase::Ready } else { Phase::Blocked };
     on!(tx, c => sqlx::query(queue).bind(id).bind(phase.word()).bind(now.micros()).bind(yes.start_by.micros())
         .execute(c).await?.rows_affected());
-    on!(tx, c => sqlx::query(grant).bind(id).bind(now.micros()).bind(before.0).bind(before.1).bind(before.2)
-        .execute(c).await?.rows_affected());
+    on!(tx, c => sqlx::query(grant).bind(id).bind(now.micros()).execute(c).await?.rows_affected());
     let said = row.votes.iter().filter(|vote| vote.plan_hash == hash && vote.principal != yes.by.0);
     let approvers: Vec<&str> = said.map(|vote| vote.actor.as_str()).chain([yes.by.1]).collect();
     let facts = json!({"plan_hash": hash, "approvers": approvers, "digest": yes.plan.digest,
@@ -165,9 +165,6 @@ impl Store {
         let why = format!("plan_diverged: {why}");
         let fresh = task.attempts == 0;
         decided(&mut tx, (row.incident_id, row.action_id), (State::Diverged.reason(), &why), now).await?;
-        if fresh {
-            unact(&mut tx, &row).await?;
-        }
         slot::lock(&mut tx, &row.target).await?;
         let (phase, details, error) = if fresh {
             (Phase::Cancelled, Some(format!("Cancelled: {why}")), None)
@@ -196,12 +193,56 @@ impl Store {
     }
 }
 
-/// The incident is what it was before the action became its own.
-async fn unact(tx: &mut Tx, row: &ApprovalRow) -> Result<()> {
-    let (sql, set) = (tx.text(&BEFORE), tx.text(&UNACTED));
-    let before: (Option<i64>, Option<i64>, Option<i64>) =
-        on!(tx, c => sqlx::query_as(sql).bind(row.action_id).fetch_one(c).await?);
-    on!(tx, c => sqlx::query(set).bind(row.incident_id).bind(row.action_id).bind(before.0.unwrap_or(0))
-        .bind(before.1.unwrap_or(0)).bind(before.2).execute(c).await?.rows_affected());
-    Ok(())
+impl Store {
+    /// In a scratch database: people answer as they did, or as is assumed.
+    pub async fn rehearse_answer(&self, action: i64, answer: &PastAnswer, now: Timestamp) -> Result<bool> {
+        if answer.state != State::Approved {
+            let how = (answer.state, answer.by.as_str(), answer.note.as_str());
+            self.refuse_approval(action, how, now).await?;
+            return Ok(false);
+        }
+        let mut writing = Writing { tx: self.begin().await? };
+        let Some(pending) = writing.pending(action).await? else { return Ok(false) };
+        if pending.row.state()? != State::Waiting {
+            return Ok(false);
+        }
+        let (plan, counted, start_by) =
+            (pending.row.plan()?, Counted::Enough, Timestamp::from_micros(i64::MAX));
+        let yes = Yes { by: ("recorded", "recorded"), note: "", plan: &plan, counted, start_by };
+        writing.yes(&pending, yes, now).await?;
+        writing.tx.commit().await?;
+        Ok(true)
+    }
+
+    /// How people answered what was asked then: of policy, target, step and time of the action.
+    pub async fn past_answers(&self, from: Timestamp, to: Timestamp) -> Result<Vec<(PastOf, PastAnswer)>> {
+        type Row = (i64, String, i64, i64, String, i64, Option<String>, Option<String>);
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&ANSWERS);
+        let found: Vec<Row> =
+            on!(&mut tx, c => sqlx::query_as(sql).bind(from.micros()).bind(to.micros()).fetch_all(c).await?);
+        let answer = |(policy, target, step, made, state, at, by, note): Row| {
+            let state = State::from_word(&state)?;
+            let (by, note) = (by.unwrap_or_default(), note.unwrap_or_default());
+            let of = (policy, target, step, Timestamp::from_micros(made));
+            Some((of, PastAnswer { state, at: Some(Timestamp::from_micros(at)), by, note }))
+        };
+        Ok(found.into_iter().filter_map(answer).collect())
+    }
+}
+
+/// Policy, target, step, and when the action was made.
+pub type PastOf = (i64, String, i64, Timestamp);
+
+/// What people said of an action of the past.
+#[derive(Clone, Debug)]
+pub struct PastAnswer {
+    /// What it came to.
+    pub state: State,
+    /// When; none: at once.
+    pub at: Option<Timestamp>,
+    /// Who ended it, where that was not enough people's yes.
+    pub by: String,
+    /// What they said.
+    pub note: String,
 }

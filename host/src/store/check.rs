@@ -7,8 +7,8 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, approval, approve, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger,
-    list, migrate, node, numbers, pause, policy, pull, query, read, record, report, retention, samples,
-    setting, slot, status, sweep, token, why,
+    list, migrate, node, numbers, pause, policy, pull, query, read, record, rehearse, report, retention,
+    revision, samples, setting, silence, slot, stale, status, sweep, token, why,
 };
 
 impl Store {
@@ -39,11 +39,16 @@ impl Store {
             query::STATEMENTS,
             read::STATEMENTS,
             record::STATEMENTS,
+            rehearse::STATEMENTS,
             report::STATEMENTS,
             retention::STATEMENTS,
+            revision::STATEMENTS,
             samples::STATEMENTS,
             setting::STATEMENTS,
+            silence::STATEMENTS,
+            silence::PAST,
             slot::STATEMENTS,
+            stale::STATEMENTS,
             status::STATEMENTS,
             sweep::STATEMENTS,
             sweep::MORE,

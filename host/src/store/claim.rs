@@ -204,7 +204,7 @@ impl Store {
         let tasks: Vec<Task> = on!(&mut tx, c => sqlx::query_as(sql)
             .bind(rows::number(count)).fetch_all(c).await?);
         for task in tasks {
-            if expired(&mut tx, &task, now, &mut claimed).await? {
+            if self.stale(&mut tx, &task, now, &mut claimed).await? {
                 continue;
             }
             match plan(&task) {

@@ -1,21 +1,75 @@
 //! The targets that send samples, and how many of a policy's are violated at once.
 
-use super::ingest::Writing;
+use super::ingest::{Writing, broken};
 use super::plan::Plan;
 use super::sql::statements;
-use super::{Result, Tx, on, rows};
+use super::{Result, Store, Tx, on, rows};
 use crate::domain::Timestamp;
+use crate::domain::event::Tags;
 
 statements! { pub(super) STATEMENTS:
     NOTE = "INSERT INTO fleet (target, seen_at) VALUES ($1, $2)
         ON CONFLICT (target) DO UPDATE SET seen_at = excluded.seen_at";
     FLEET = "SELECT target FROM fleet WHERE seen_at > $1";
+    OPEN = "SELECT id, policy_id, policy_name, target, opened_at, last_event_id FROM incident
+        WHERE cleared_at IS NULL AND simulated = FALSE ORDER BY id DESC LIMIT $1";
+    TAGS = "SELECT tags FROM series WHERE id = $1";
     TOUCHED = "SELECT target FROM reservation WHERE at > $1";
     TOUCHES = "SELECT COUNT(*) FROM reservation WHERE at > $1";
     SICK = "SELECT COUNT(DISTINCT target), (SELECT seen_at FROM storm WHERE policy_id = $1) FROM incident
         WHERE policy_id = $1 AND cleared_at IS NULL AND simulated = FALSE";
     STORM = "INSERT INTO storm (policy_id, seen_at) VALUES ($1, $2)
         ON CONFLICT (policy_id) DO UPDATE SET seen_at = excluded.seen_at";
+}
+
+/// An incident that has not cleared, and what its last event said.
+#[derive(Clone, Debug)]
+pub struct OpenIncident {
+    /// Its number.
+    pub id: i64,
+    /// Its policy.
+    pub policy_id: i64,
+    /// Its name.
+    pub policy_name: String,
+    /// Its target.
+    pub target: String,
+    /// When it opened.
+    pub opened_at: Timestamp,
+    /// The tags of the last event that violated it, where they were asked for.
+    pub tags: Tags,
+}
+
+impl Store {
+    /// The names of the real targets that have sent samples since then.
+    pub async fn alive(&self, since: Timestamp) -> Result<Vec<String>> {
+        let mut tx = self.reading().await?;
+        let sql = tx.text(&FLEET);
+        let rows: Vec<(String,)> =
+            on!(&mut tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?);
+        Ok(rows.into_iter().map(|(target,)| target).collect())
+    }
+
+    /// The newest `most` incidents of real targets that have not cleared; their events' tags only if `tagged`.
+    pub async fn open_incidents(&self, most: i64, tagged: bool) -> Result<Vec<OpenIncident>> {
+        type Row = (i64, i64, String, String, i64, i64);
+        let mut tx = self.reading().await?;
+        let (sql, series) = (tx.text(&OPEN), tx.text(&TAGS));
+        let rows: Vec<Row> = on!(&mut tx, c => sqlx::query_as(sql).bind(most).fetch_all(c).await?);
+        let mut found = Vec::with_capacity(rows.len());
+        for (id, policy_id, policy_name, target, opened_at, event) in rows {
+            let mut tags = Tags::new();
+            if tagged && let Some(sample) = super::samples::sample(&mut tx, event).await? {
+                let row: Option<(String,)> =
+                    on!(&mut tx, c => sqlx::query_as(series).bind(sample.series_id).fetch_optional(c).await?);
+                tags = row
+                    .map_or_else(|| Ok(Tags::new()), |(tags,)| serde_json::from_str(&tags))
+                    .map_err(broken)?;
+            }
+            let opened_at = Timestamp::from_micros(opened_at);
+            found.push(OpenIncident { id, policy_id, policy_name, target, opened_at, tags });
+        }
+        Ok(found)
+    }
 }
 
 impl Writing {

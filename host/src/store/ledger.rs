@@ -21,7 +21,7 @@ statements! { pub(super) STATEMENTS:
     RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
     LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
-        a.state AS phase, a.completed_at,
+        i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used,
         w.expires_at AS asked_until, w.policy_version AS asked_version,
@@ -32,9 +32,17 @@ statements! { pub(super) STATEMENTS:
         AND i.simulated = FALSE AND i.cleared_at IS NULL
         LEFT JOIN action a ON a.id = i.last_action_id
         LEFT JOIN approval w ON w.incident_id = i.id AND w.state = 'waiting'";
+    GIVE_BACK = "UPDATE incident SET
+        actions = (SELECT COUNT(*) FROM action a WHERE a.incident_id = $1 AND a.step IS NOT NULL AND a.withheld IS NULL),
+        tries = (SELECT COUNT(*) FROM action a WHERE a.incident_id = $1 AND a.withheld IS NULL AND a.step = (SELECT b.step
+            FROM action b WHERE b.incident_id = $1 AND b.step IS NOT NULL AND b.withheld IS NULL ORDER BY b.id DESC LIMIT 1)),
+        step = COALESCE((SELECT a.step FROM action a WHERE a.incident_id = $1 AND a.step IS NOT NULL
+            AND a.withheld IS NULL ORDER BY a.id DESC LIMIT 1), 0),
+        last_action_id = (SELECT MAX(a.id) FROM action a WHERE a.incident_id = $1 AND a.step IS NOT NULL
+            AND a.withheld IS NULL) WHERE id = $1";
     // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
     LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
-        a.state AS phase, a.completed_at,
+        i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
         (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used,
         CAST(NULL AS BIGINT) AS asked_until, CAST(NULL AS BIGINT) AS asked_version,
@@ -54,6 +62,9 @@ struct Row {
     tries: Option<i64>,
     last_violated_at: Option<i64>,
     reason: Option<String>,
+    silence_id: Option<i64>,
+    calm_at: Option<i64>,
+    withheld: Option<String>,
     phase: Option<String>,
     completed_at: Option<i64>,
     reserved_at: Option<i64>,
@@ -83,6 +94,8 @@ impl Row {
             last_ended_at: self.completed_at.map(Timestamp::from_micros),
             last_violated_at: Timestamp::from_micros(self.last_violated_at.unwrap_or(0)),
             reason: self.reason,
+            silence: self.silence_id,
+            calm: self.calm_at.is_some(),
         }))
     }
 }
@@ -98,8 +111,14 @@ impl Writing {
     ) -> Result<Ledger> {
         let tx = self.begun().await?;
         let sql = tx.text(if simulated { &LEDGER_SIMULATED } else { &LEDGER });
-        let row: Row = on!(tx, c => sqlx::query_as(sql)
+        let row: Row = on!(&mut *tx, c => sqlx::query_as(sql)
             .bind(policy).bind(target).bind(window_start.micros()).fetch_one(c).await?);
+        // Its last action was not started when its turn came: the incident stands where it stood before.
+        if let (Some(incident), Some(_)) = (row.id, &row.withheld) {
+            let give_back = tx.text(&GIVE_BACK);
+            on!(&mut *tx, c => sqlx::query(give_back).bind(incident).execute(c).await?.rows_affected());
+            return Box::pin(self.ledger(policy, (target, simulated), window_start)).await;
+        }
         let (reserved, used) = (rows::time(row.reserved_at), u32::try_from(row.used).unwrap_or(u32::MAX));
         let (refused_at, awaiting) = (rows::time(row.refused_at), row.awaiting());
         let incident = row.incident()?;

@@ -53,7 +53,19 @@ impl Part {
         Self { limit, offset: 0, after: None }
     }
 
-    fn place(&self) -> Place {
+    /// That part of a list, in its order, of which all is at hand.
+    #[must_use]
+    pub fn of<T>(&self, all: Vec<T>, place: impl Fn(&T) -> Place) -> Vec<T> {
+        let from = self.place();
+        let after = all.into_iter().filter(|one| {
+            let Place { at, id } = place(one);
+            (at, id) < (from.at, from.id)
+        });
+        let number = |count: i64| usize::try_from(count).unwrap_or(usize::MAX);
+        after.skip(number(self.offset)).take(number(self.limit)).collect()
+    }
+
+    pub(super) fn place(&self) -> Place {
         self.after.unwrap_or(Place { at: i64::MAX, id: i64::MAX })
     }
 }

@@ -28,13 +28,17 @@ mod pull;
 mod query;
 mod read;
 mod record;
+mod rehearse;
 mod report;
 mod retention;
+mod revision;
 mod rows;
 mod samples;
 mod setting;
+mod silence;
 mod slot;
 pub(crate) mod sql;
+mod stale;
 mod status;
 mod sweep;
 mod token;
@@ -51,12 +55,13 @@ use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
 use crate::domain::guardrails::Everywhere;
 pub use action::{Cancelled, Created, Keyed, Making, NewAction};
 pub use approval::{ApprovalRow, Refused as ApprovalRefused, VoteRow};
-pub use approve::{Pending, Yes};
+pub use approve::{PastAnswer, PastOf, Pending, Yes};
 pub use audit::{AuditFilter, AuditRow};
 pub use claim::{Claimed, Dispatch, Lease, Planned, Task, TaskApproval};
 pub use drift::{DriftRow, Drifted};
 pub use effect::Effect;
 pub use finish::{Ending, Finished};
+pub use fleet::OpenIncident;
 pub use ids::Block;
 pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
 pub use list::{ActionFilter, IncidentFilter, Part, Place};
@@ -68,10 +73,13 @@ pub use policy::{Change, Edition};
 pub use pull::{Ask, Lent, Offer};
 pub use query::{Found, Wanted as WantedSamples};
 pub use read::{ActionRow, IncidentRow};
+pub use rehearse::{Accepted, DeedRow, EpisodeRow, LogRow, PastEnd, PastPause, PastSpent};
 pub use report::{Report, Reported};
 pub use retention::Limits;
+pub use revision::{KEPT as KEPT_REVISIONS, Revision};
 pub use rows::{AttemptRow, CallRow, Moved};
 pub use setting::Overrides;
+pub use silence::{PastSilence, Silenced};
 use sql::{Dialect, Sql};
 pub use status::{StatusSet, Wanted};
 pub use token::{NewToken, Revoked};
@@ -154,6 +162,8 @@ pub enum Durability {
     Sync,
     /// Survives a crash of the process.
     Process,
+    /// Survives nothing: for a database that nobody needs afterwards.
+    Scratch,
 }
 
 #[derive(Clone, Debug)]
@@ -171,6 +181,7 @@ enum Pool {
 pub struct Store {
     pool: Pool,
     everywhere: Everywhere,
+    silences: silence::Memory,
 }
 
 /// A transaction on either database.
@@ -254,7 +265,8 @@ impl Store {
             }
         };
         // Until somebody says what is allowed, nothing is.
-        Ok(Self { pool, everywhere: Everywhere { max_actions: 0, window: Duration::from_hours(1) } })
+        let everywhere = Everywhere { max_actions: 0, window: Duration::from_hours(1) };
+        Ok(Self { pool, everywhere, silences: silence::Memory::default() })
     }
 
     /// The same, with what limits all actions together.
@@ -335,10 +347,10 @@ async fn open_sqlite(file: &PathBuf, durability: Durability, connections: u32) -
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(if durability == Durability::Sync {
-            SqliteSynchronous::Full
-        } else {
-            SqliteSynchronous::Normal
+        .synchronous(match durability {
+            Durability::Sync => SqliteSynchronous::Full,
+            Durability::Process => SqliteSynchronous::Normal,
+            Durability::Scratch => SqliteSynchronous::Off,
         })
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)

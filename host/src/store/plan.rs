@@ -99,6 +99,8 @@ pub enum Verdict {
         reason: &'static str,
         /// Until when it holds.
         until: Option<Timestamp>,
+        /// The silence, where it is one.
+        silence: Option<i64>,
     },
     /// Handed to a human, for that reason.
     HandOver(&'static str),
@@ -131,6 +133,11 @@ pub enum IncidentChange {
         /// Why, in words.
         why: String,
     },
+    /// Its condition is clear while an action of it waits or runs.
+    Calm {
+        /// Which.
+        incident: Which,
+    },
     /// It is over.
     Closed {
         /// Which.
@@ -150,6 +157,7 @@ impl IncidentChange {
         match self {
             Self::Decided { incident, .. }
             | Self::Withdrawn { incident, .. }
+            | Self::Calm { incident }
             | Self::Closed { incident, .. } => *incident,
         }
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::ingest::broken;
 use super::record::add_audit;
+use super::revision::{self, What};
 use super::sql::statements;
 use super::{Error, Result, Store, Tx, ids, on};
 use crate::domain::Timestamp;
@@ -11,18 +12,19 @@ use crate::domain::audit::Entry;
 use crate::domain::policy::{Mode, Policy, Source, Spec};
 
 statements! { pub(super) STATEMENTS:
-    ALL = "SELECT id, version, enabled, source, spec, created_at, updated_at, declared FROM policy ORDER BY id";
-    ONE = "SELECT id, version, enabled, source, spec, created_at, updated_at, declared FROM policy WHERE name = $1";
+    ALL = "SELECT id, version, enabled, source, spec, created_at, updated_at, declared, filed FROM policy ORDER BY id";
+    ONE = "SELECT id, version, enabled, source, spec, created_at, updated_at, declared, filed FROM policy WHERE name = $1";
     REV = "SELECT policy_rev FROM installation";
     // Every partition is locked, so that no event is being decided while the policies change.
     LOCK_ALL = "SELECT id FROM partition_state ORDER BY id{lock}";
     BUMP = "UPDATE installation SET policy_rev = policy_rev + 1 RETURNING policy_rev";
-    ADD = "INSERT INTO policy (id, name, version, enabled, source, spec, created_at, updated_at, declared, author)
-        VALUES ($1, $2, 1, $3, $4, $5, $6, $6, $7, $8)";
+    ADD = "INSERT INTO policy (id, name, version, enabled, source, spec, created_at, updated_at, declared, filed, author)
+        VALUES ($1, $2, 1, $3, $4, $5, $6, $6, $7, CASE WHEN $4 = 'file' THEN $5 END, $8)";
     // Only if it is still what its author has seen.
     REPLACE = "UPDATE policy SET spec = $2, enabled = $3, version = version + 1, updated_at = $4, source = $5,
-        declared = COALESCE($6, declared), author = CASE WHEN spec = $2 THEN author ELSE $8 END
-        WHERE id = $1 AND version = $7";
+        declared = COALESCE($6, declared), filed = CASE WHEN $6 IS NULL THEN filed ELSE $2 END,
+        author = CASE WHEN spec = $2 THEN author ELSE $8 END WHERE id = $1 AND version = $7";
+    FILED = "UPDATE policy SET declared = $2, filed = $3 WHERE id = $1";
     DROP = "DELETE FROM policy WHERE id = $1 AND version = $2";
 }
 
@@ -50,7 +52,7 @@ pub enum Change {
         enabled: bool,
         /// Where it comes from.
         source: Source,
-        /// What its file says of `enabled`; none: as before.
+        /// What its file says of `enabled`, if its file says all of this; none: as before.
         declared: Option<bool>,
     },
     /// Beside one of the above: its policy is raised to another mode, which the audit says on its own.
@@ -63,6 +65,15 @@ pub enum Change {
         to: Mode,
         /// `step`, `jump` or `forced`.
         how: &'static str,
+    },
+    /// What its file says, noted beside what it is, which somebody has changed since.
+    Filed {
+        /// Its id.
+        id: i64,
+        /// What the file says of `enabled`.
+        declared: bool,
+        /// What it says of the rest.
+        spec: Box<Spec>,
     },
     /// Gone.
     Remove {
@@ -90,7 +101,7 @@ impl Edition {
     }
 }
 
-type Row = (i64, i64, bool, String, String, i64, i64, Option<bool>);
+type Row = (i64, i64, bool, String, String, i64, i64, Option<bool>, Option<String>);
 
 impl Store {
     /// All policies in the order of registration, and their revision.
@@ -140,12 +151,14 @@ async fn read(tx: &mut Tx) -> Result<(Vec<Policy>, i64)> {
 }
 
 fn policy(row: Row) -> Result<Policy> {
-    let (id, version, enabled, source, spec, created_at, updated_at, declared) = row;
+    let (id, version, enabled, source, spec, created_at, updated_at, declared, filed) = row;
+    let filed = filed.filter(|filed| *filed != spec);
     Ok(Policy {
         id,
         version,
         enabled,
         declared,
+        filed: filed.map(|text| serde_json::from_str(&text).map(Box::new).map_err(broken)).transpose()?,
         source: if source == Source::File.word() { Source::File } else { Source::Api },
         created_at: Timestamp::from_micros(created_at),
         updated_at: Timestamp::from_micros(updated_at),
@@ -154,33 +167,46 @@ fn policy(row: Row) -> Result<Policy> {
 }
 
 async fn apply(tx: &mut Tx, change: &Change, actor: &str, now: Timestamp) -> Result<u64> {
-    let (verb, name, facts, rows) = match change {
+    let (id, what, name, facts, rows) = match change {
         Change::Add { spec, enabled, source, declared } => {
             let id = ids::take(tx, "policy", 1).await?;
             let (sql, text) = (tx.text(&ADD), text_of(spec)?);
             let rows = on!(tx, c => sqlx::query(sql).bind(id).bind(&spec.name).bind(*enabled).bind(source.word())
                 .bind(text).bind(now.micros()).bind(*declared).bind(principal(actor)).execute(c).await?.rows_affected());
-            ("policy.created", &spec.name, json!({"spec": spec, "enabled": enabled, "source": source}), rows)
+            let facts = json!({"spec": spec, "enabled": enabled, "source": source});
+            (id, What::Created, &spec.name, facts, rows)
         }
         Change::Replace { edition, spec, enabled, source, declared } => {
             let (sql, text) = (tx.text(&REPLACE), text_of(spec)?);
             let rows = on!(tx, c => sqlx::query(sql).bind(edition.id).bind(text).bind(*enabled).bind(now.micros())
                 .bind(source.word()).bind(*declared).bind(edition.version).bind(principal(actor)).execute(c).await?
                 .rows_affected());
-            ("policy.updated", &spec.name, json!({"spec": spec, "enabled": enabled, "source": source}), rows)
+            let facts = json!({"spec": spec, "enabled": enabled, "source": source});
+            (edition.id, What::Updated, &spec.name, facts, rows)
+        }
+        Change::Filed { id, declared, spec } => {
+            let (sql, text) = (tx.text(&FILED), text_of(spec)?);
+            return Ok(on!(tx, c => sqlx::query(sql).bind(*id).bind(*declared).bind(text).execute(c).await?
+                .rows_affected()));
         }
         Change::Promoted { name, from, to, how } => {
-            ("policy.promoted", name, json!({"from": from, "to": to, "how": how}), 1)
+            let facts = json!({"from": from, "to": to, "how": how});
+            add_audit(tx, &Entry::policy(actor, "policy.promoted", name, facts), now).await?;
+            return Ok(1);
         }
         Change::Remove { edition, name } => {
+            revision::note(tx, edition.id, What::Deleted, (actor, now)).await?;
             let sql = tx.text(&DROP);
             let rows = on!(tx, c => sqlx::query(sql).bind(edition.id).bind(edition.version).execute(c).await?
                 .rows_affected());
-            ("policy.deleted", name, json!({}), rows)
+            (edition.id, What::Deleted, name, json!({}), rows)
         }
     };
     if rows > 0 {
-        add_audit(tx, &Entry::policy(actor, verb, name, facts), now).await?;
+        if what != What::Deleted {
+            revision::note(tx, id, what, (actor, now)).await?;
+        }
+        add_audit(tx, &Entry::policy(actor, what.verb(), name, facts), now).await?;
     }
     Ok(rows)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::claim::{Claimed, Task, begin_attempt, expired, fence};
+use super::claim::{Claimed, Task, begin_attempt, fence};
 use super::record::{add_audit, hand_over};
 use super::sql::statements;
 use super::{Moved, Result, Store, Tx, on, pause, slot};
@@ -130,7 +130,7 @@ impl Store {
         }
         for (task, effects) in chosen {
             slot::lock(&mut tx, &task.target).await?;
-            if task.held() || !expired(&mut tx, &task, now, claimed).await? {
+            if task.held() || !self.stale(&mut tx, &task, now, claimed).await? {
                 lent.extend(lend(&mut tx, task, effects, (ask, now), claimed).await?);
             }
         }

@@ -20,7 +20,8 @@ statements! { pub(super) STATEMENTS:
         opened_at, event_id, last_event_id, last_violated_at, violations, actions, reason, evidence,
         simulated) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10)";
     VIOLATED = "UPDATE incident SET violations = violations + $2, last_event_id = $3, last_violated_at = $4,
-        reason = $5 WHERE id = $1";
+        reason = $5, silence_id = $6, calm_at = NULL WHERE id = $1";
+    CALM = "UPDATE incident SET calm_at = $2 WHERE id = $1 AND calm_at IS NULL";
     ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2,
         tries = CASE WHEN step = $3 THEN tries + 1 ELSE 1 END, step = $3 WHERE id = $1";
     JUDGE = "UPDATE action SET verdict = $2 WHERE verdict IS NULL
@@ -180,14 +181,15 @@ async fn apply(tx: &mut Tx, plan: &mut Plan, change: &IncidentChange) -> Result<
     match change {
         IncidentChange::Decided { incident, event_id, verdict, repeat, times, facts } => {
             let id = id_of(&plan.opened, *incident);
-            let word = match verdict {
-                Verdict::Act(_) => "act",
-                Verdict::Ask(_) => "ask",
-                Verdict::Suppress { reason, .. } | Verdict::HandOver(reason) => reason,
+            let (word, silence) = match verdict {
+                Verdict::Act(_) => ("act", None),
+                Verdict::Ask(_) => ("ask", None),
+                Verdict::Suppress { reason, silence, .. } => (*reason, *silence),
+                Verdict::HandOver(reason) => (*reason, None),
             };
             let sql = tx.text(&VIOLATED);
             on!(tx, c => sqlx::query(sql).bind(id).bind(*times).bind(*event_id).bind(plan.now.micros()).bind(word)
-                .execute(c).await?.rows_affected());
+                .bind(silence).execute(c).await?.rows_affected());
             if *repeat {
                 let sql = tx.text(&REPEAT_DECISION);
                 on!(tx, c => sqlx::query(sql).bind(id).bind(*times).bind(plan.now.micros()).execute(c).await?.rows_affected());
@@ -198,6 +200,11 @@ async fn apply(tx: &mut Tx, plan: &mut Plan, change: &IncidentChange) -> Result<
         IncidentChange::Withdrawn { incident, state, why } => {
             let id = id_of(&plan.opened, *incident);
             plan.withdrawn.extend(approval::withdraw(tx, id, (*state, why), plan.now).await?);
+            Ok(())
+        }
+        IncidentChange::Calm { incident } => {
+            let (sql, id) = (tx.text(&CALM), id_of(&plan.opened, *incident));
+            on!(tx, c => sqlx::query(sql).bind(id).bind(plan.now.micros()).execute(c).await?.rows_affected());
             Ok(())
         }
         IncidentChange::Closed { incident, state, event_id, .. } => {
@@ -223,7 +230,7 @@ async fn decided(
     let (word, reason, until, action) = match verdict {
         Verdict::Act(at) => ("act", None, None, Some(plan.actions[*at].id)),
         Verdict::Ask(at) => ("ask", None, None, Some(plan.actions[*at].id)),
-        Verdict::Suppress { reason, until } => ("suppress", Some(*reason), *until, None),
+        Verdict::Suppress { reason, until, .. } => ("suppress", Some(*reason), *until, None),
         Verdict::HandOver(reason) => ("hand_over", Some(*reason), None, None),
     };
     match verdict {

@@ -17,6 +17,8 @@ statements! { pub(super) STATEMENTS:
     EXCESS_CHUNKS = "DELETE FROM chunk WHERE n IN (SELECT o.n FROM
         (SELECT n, first_id FROM chunk ORDER BY n LIMIT 100) o
         WHERE ((SELECT MAX(first_id) FROM chunk) - o.first_id) * $2 + ((SELECT MAX(n) FROM chunk) - o.n) * $3 > $1)";
+    OLD_TICKS = "DELETE FROM tick WHERE n IN (SELECT o.n FROM (SELECT n, at FROM tick ORDER BY n LIMIT 1000) o
+        WHERE o.at < $1)";
     // What leads to chunks that are gone.
     OLD_RECORDS = "DELETE FROM record WHERE (partition_id, seq) IN (SELECT partition_id, seq FROM record
         WHERE at < (SELECT at FROM chunk ORDER BY n LIMIT 1) ORDER BY at LIMIT 1000)";
@@ -48,6 +50,7 @@ impl Store {
             (&OLD_REPORTS, now.before(limits.samples)),
             (&OLD_DRIFTS, now.before(limits.samples)),
             (&OLD_CHUNKS, now.before(limits.samples)),
+            (&OLD_TICKS, now.before(limits.samples)),
         ];
         for (statement, cut) in steps {
             let mut tx = self.begin().await?;

@@ -8,6 +8,7 @@ use super::rows::{AttemptRow, CallRow, json, time};
 use super::sql::statements;
 use super::{Result, Store, Tx, on};
 use crate::domain::Timestamp;
+use crate::domain::silence::Held;
 
 statements! { pub(super) STATEMENTS:
     DECISIONS = "SELECT at, last_at, event_id, verdict, reason, until_at, repeats, action_id, facts FROM decision
@@ -58,6 +59,8 @@ pub struct DecisionFact {
     pub times: i64,
     /// The action it made.
     pub action_id: Option<i64>,
+    /// The silence that held it back, as it was then.
+    pub silence: Option<Held>,
     /// The values it saw.
     pub saw: Value,
 }
@@ -151,22 +154,35 @@ async fn event(tx: &mut Tx, id: i64) -> Result<Option<EventFact>> {
     }))
 }
 
+/// A silence as a decision wrote it down.
+fn held_by(fact: &Value) -> Option<Held> {
+    let text = |member: &str| fact[member].as_str().map(str::to_owned);
+    let until = Timestamp::parse(fact["until"].as_str()?)?;
+    Some(Held { id: fact["id"].as_i64()?, author: text("author")?, comment: text("comment")?, until })
+}
+
 async fn decisions(tx: &mut Tx, incident: i64) -> Result<Vec<DecisionFact>> {
     type Row = (i64, i64, i64, String, Option<String>, Option<i64>, i64, Option<i64>, String);
     let sql = tx.text(&DECISIONS);
     let rows: Vec<Row> = on!(tx, c => sqlx::query_as(sql).bind(incident).fetch_all(c).await?);
     Ok(rows
         .into_iter()
-        .map(|(at, last_at, event_id, decision, reason, until, times, action_id, facts)| DecisionFact {
-            at: Timestamp::from_micros(at),
-            last_at: Timestamp::from_micros(last_at),
-            event_id,
-            decision,
-            reason,
-            until: time(until),
-            times,
-            action_id,
-            saw: json(&facts),
+        .map(|(at, last_at, event_id, decision, reason, until, times, action_id, facts)| {
+            let mut saw = json(&facts);
+            let held = saw.as_object_mut().and_then(|saw| saw.remove("silence"));
+            let silence = held.as_ref().and_then(held_by);
+            DecisionFact {
+                at: Timestamp::from_micros(at),
+                last_at: Timestamp::from_micros(last_at),
+                event_id,
+                decision,
+                reason,
+                until: time(until),
+                times,
+                action_id,
+                silence,
+                saw,
+            }
         })
         .collect())
 }

@@ -86,3 +86,33 @@ fn actions_and_policies_are_bound_to_the_tokens_targets() {
     assert_eq!(scene.send(&author, &Request::new("DELETE", "/api/v1/policies/foreign")).status, 403);
     assert_eq!(scene.send(&author, &Request::new("DELETE", "/api/v1/policies/p0")).status, 200);
 }
+
+#[test]
+fn silences_are_bound_to_the_tokens_targets() {
+    let scene = Guarded::start();
+    let operator = scoped(&scene, "operator", "operator");
+    let make = |token: &str, matchers: Value| {
+        let body = json!({"matchers": matchers, "duration": "1h", "comment": "why"});
+        scene.send(token, &Request::post("/api/v1/silences", &body))
+    };
+    let own = make(&operator, json!(["target=web-1", "policy=cpu"])).expect(201).json();
+    assert!(own["author"].as_str().unwrap().contains("operator"), "{own}");
+    // Of an expression nobody can say what it will match.
+    for matchers in [
+        json!(["target=mail"]),
+        json!(["target=~web-.*"]),
+        json!(["policy=cpu"]),
+        json!(["target!=db", "action=restart"]),
+    ] {
+        make(&operator, matchers.clone()).expect(403);
+        let foreign = make(&scene.admin, matchers).expect(201).json();
+        let path = format!("/api/v1/silences/{}", foreign["id"]);
+        scene.send(&operator, &Request::new("DELETE", &path)).expect(403);
+        let body = json!({"matchers": ["target=web-1"], "duration": "1h", "comment": "mine"});
+        scene.send(&operator, &Request::new("PUT", &path).json(&body)).expect(403);
+    }
+    let path = format!("/api/v1/silences/{}", own["id"]);
+    let body = json!({"matchers": ["target=mail"], "duration": "1h", "comment": "why"});
+    scene.send(&operator, &Request::new("PUT", &path).json(&body)).expect(403);
+    scene.send(&operator, &Request::new("DELETE", &path)).expect(200);
+}

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{absent, id};
-use crate::api::Api;
 use crate::api::door::Principal;
 use crate::api::input::{self, Fields};
 use crate::api::params::unknown;
 use crate::api::problem::{self, Problem};
+use crate::api::{Api, silences};
 use crate::domain::action::Step;
 use crate::domain::decide::Reason;
 use crate::domain::{Phase, WireStatus};
@@ -218,6 +218,10 @@ pub(super) struct Stands {
     status: WireStatus,
     /// The finer state.
     state: Phase,
+    /// A silence that is about it; it is not held back by that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// Puts a held action in the queue.
@@ -236,7 +240,18 @@ pub(super) async fn queue(
     let done = api.store.queue_action(id, &principal.actor(), api.clock.now()).await?;
     let (_, after) = changed(&api, &text, done)?;
     api.metrics.queue_operation("enqueue");
-    Ok(Json(Stands { ok: true, action_id: id, message: "Action queued", status: after.wire(), state: after }))
+    let warnings = match api.store.action(id).await? {
+        Some(row) => silences::warning(&api, &row.target, &row.kind, api.clock.now()).await?,
+        None => None,
+    };
+    Ok(Json(Stands {
+        ok: true,
+        action_id: id,
+        message: "Action queued",
+        status: after.wire(),
+        state: after,
+        warnings: warnings.into_iter().collect(),
+    }))
 }
 
 /// What came of an action whose outcome nobody knew.
@@ -289,5 +304,6 @@ pub(super) async fn resolve(
         message: "Action resolved",
         status: after.wire(),
         state: after,
+        warnings: Vec::new(),
     }))
 }

@@ -12,7 +12,7 @@ use crate::api::door::Principal;
 use crate::api::input::{self, Fields};
 use crate::api::params::{key, unknown};
 use crate::api::problem::{self, Problem};
-use crate::api::{Api, policies};
+use crate::api::{Api, policies, silences};
 use crate::domain::decide::Reason;
 use crate::domain::event::normal_name;
 use crate::domain::policy::Priority;
@@ -126,9 +126,10 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let bytes = input::json_bytes(&api, &headers, sent).await?;
     let key = key("actions", &principal, &headers, &bytes)?;
-    let (mut draft, warnings) = draft(&api, &input::parse(&bytes)?)?;
+    let (mut draft, mut warnings) = draft(&api, &input::parse(&bytes)?)?;
     principal.touch(&draft.target)?;
     let now = api.clock.now();
+    warnings.extend(silences::warning(&api, &draft.target, &draft.kind, now).await?);
     let (target, kind, queued) = (draft.target.clone(), draft.kind.clone(), draft.queued);
     let answer = move |created: &Created| {
         let queued = queued && created.held.is_none();

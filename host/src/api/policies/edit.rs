@@ -29,11 +29,13 @@ const MEMBERS: [&str; 8] =
 const WHOLE: [&str; 7] = ["condition", "action", "guardrails", "cooldown", "name", "steps", "approval"];
 
 /// What a request wants of a policy, whatever it looks like.
-enum Wanted {
+pub(super) enum Wanted {
     /// Members changed: the body, and whether the mode is forced.
     Members(Value, bool),
     /// Another content under the same name, and whether its mode is forced.
     Whole(Box<Draft>, bool),
+    /// What it said before; whether it is on stays as it is.
+    Said(Box<Spec>),
     /// On or off.
     Switched(bool),
     /// Gone.
@@ -55,6 +57,11 @@ impl Wanted {
                 let raise = raised(api, policy, said, *forced, &mut warnings)?;
                 (changes(replace(policy, spec, draft.enabled), raise), warnings)
             }
+            Self::Said(spec) => {
+                let differs = policy.spec != **spec;
+                let change = differs.then(|| replace(policy, (**spec).clone(), policy.enabled));
+                (change.into_iter().collect(), Vec::new())
+            }
             Self::Switched(on) => {
                 let differs = policy.enabled != *on;
                 let change = differs.then(|| replace(policy, policy.spec.clone(), *on));
@@ -70,7 +77,7 @@ impl Wanted {
 
 /// Makes a change of the policy as it is, and answers what it was. With `If-Match` it is made on that edition or
 /// not at all; without, it is derived again from whatever is there.
-async fn change(
+pub(super) async fn change(
     (api, principal): (&Api, &Principal),
     name: &str,
     seen: &Seen,
@@ -135,8 +142,10 @@ pub(super) async fn update(
     } else {
         Wanted::Members(value, forced)
     };
-    let (_, warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
-    Ok(tagged(&api, StatusCode::OK, &find(&api, &name).await?, &warnings))
+    let (_, mut warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
+    let policy = find(&api, &name).await?;
+    warnings.extend(super::analysis::warnings(&api, &policy).await);
+    Ok(tagged(&api, StatusCode::OK, &policy, &warnings))
 }
 
 fn replace(policy: &Policy, spec: Spec, enabled: bool) -> Change {
@@ -174,6 +183,7 @@ fn raised(
 fn changes(change: Change, raise: Option<Raise>) -> Vec<Change> {
     let name = match &change {
         Change::Add { spec, .. } | Change::Replace { spec, .. } => spec.name.clone(),
+        Change::Filed { spec, .. } => spec.name.clone(),
         Change::Promoted { name, .. } | Change::Remove { name, .. } => name.clone(),
     };
     let raise = raise.map(|Raise { from, to, how }| Change::Promoted { name, from, to, how });

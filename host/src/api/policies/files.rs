@@ -1,11 +1,13 @@
 //! Policies from files: read at start, and brought in line with the database in one transaction.
 
+mod met;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::promote::{self, Raise};
+use self::met::met;
 use super::read::draft;
 use crate::api::input::holds_nul;
 use crate::clock::Clock;
@@ -133,6 +135,7 @@ pub async fn sync(store: &Store, clock: &Clock, sources: &Sources) -> Result<Syn
 }
 
 /// What the files say.
+#[derive(Default)]
 struct Entries {
     /// The good ones, in order.
     drafts: Vec<(PathBuf, super::Draft)>,
@@ -165,13 +168,7 @@ impl Entries {
         if !unreadable.is_empty() {
             return Err(Error::Files(unreadable));
         }
-        let mut entries = Self {
-            drafts: Vec::new(),
-            names: HashSet::new(),
-            errors: Vec::new(),
-            notes: Vec::new(),
-            approvers: sources.approvers,
-        };
+        let mut entries = Self { approvers: sources.approvers, ..Self::default() };
         for (file, entry) in found {
             entries.take(file, &entry);
         }
@@ -185,19 +182,12 @@ impl Entries {
             self.errors.push(format!("{place}: a policy of that name stands before it"));
             return;
         }
-        if holds_nul(entry) {
-            self.errors.push(format!("{place}: a text holds NUL, which no database can keep"));
-            return;
-        }
-        match draft(entry) {
+        match checked(entry) {
             Ok(draft) if draft.spec.mode == Mode::Approve && !self.approvers => {
                 self.errors.push(format!("{place}: mode: with authentication off there is no approver"));
             }
             Ok(draft) => {
                 self.notes.extend(draft.warnings.iter().map(|warning| format!("{place}: {warning}")));
-                if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
-                    self.notes.push(format!("{place}: says nothing of auto_remediate, so it only observes"));
-                }
                 self.drafts.push((file, draft));
             }
             Err(problem) => self.errors.push(format!("{place}: {}", problem.text())),
@@ -230,7 +220,7 @@ fn one(
     synced: &mut Synced,
 ) -> Vec<Change> {
     let name = draft.spec.name.clone();
-    let (mut spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
+    let (spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
     match known {
         None => {
             synced.added.push(name);
@@ -243,40 +233,66 @@ fn one(
                 .push(format!("{place}: {name}: a policy of that name was made over the API and is kept"));
             Vec::new()
         }
-        Some(known) => {
-            // The rules of promotion hold for files, too; what is forced is forced over the API.
-            let place = file.display();
-            let raise = match promote::mode(known.mode, (draft.said, Mode::Observe), (approvers, false)) {
-                Ok(outcome) => {
-                    synced.notes.extend(outcome.warning.map(|note| format!("{place}: {name}: {note}")));
-                    spec.mode = outcome.mode;
-                    outcome.raise
-                }
-                Err(rule) => {
-                    synced
-                        .errors
-                        .push(format!("{place}: {name}: {rule}; in a file `auto_remediate: true` may jump"));
-                    return Vec::new();
-                }
-            };
-            // What the file says of `enabled` counts where it has changed; else a switch by hand outlives it.
-            let changed = known.declared.is_some_and(|before| before != draft.enabled);
-            let enabled = if changed { draft.enabled } else { known.enabled };
-            if known.spec == *spec && enabled == known.enabled && !changed && known.declared.is_some() {
-                return Vec::new();
-            }
-            if known.spec != *spec || enabled != known.enabled {
-                synced.updated.push(name.clone());
-            }
-            let raise = raise.map(|Raise { from, to, how }| Change::Promoted { name, from, to, how });
-            let change = Change::Replace { edition: Edition::of(known), spec, enabled, source, declared };
-            [change].into_iter().chain(raise).collect()
-        }
+        Some(known) => met(known, draft, (file, approvers), synced),
     }
 }
 
+/// One policy of a file, checked as the server does it when it reads its files.
+pub fn checked(entry: &Value) -> Result<super::Draft, super::Fault> {
+    if holds_nul(entry) {
+        return Err(super::Fault::bad("a text holds NUL, which no database can keep"));
+    }
+    let mut draft = draft(entry)?;
+    if entry.get("auto_remediate").is_none() && entry.get("mode").is_none() {
+        draft.warnings.push("says nothing of auto_remediate, so it only observes".to_owned());
+    }
+    Ok(draft)
+}
+
+/// The policies of those files and directories, and of `more`, which stands in that file; or all their faults, each with
+/// its place. What the server would skip is a fault here.
+pub fn drafts(paths: &[PathBuf], more: (PathBuf, Vec<Value>)) -> Result<Vec<super::Draft>, Vec<String>> {
+    // Whether anybody can be asked is the server's to say.
+    let mut entries = Entries { approvers: true, ..Entries::default() };
+    let mut take = |path: &Path| -> Result<(), Unreadable> {
+        for file in files(path)? {
+            for entry in read(&file)? {
+                entries.take(file.clone(), &entry);
+            }
+        }
+        Ok(())
+    };
+    let unread: Vec<String> = paths
+        .iter()
+        .filter_map(|path| take(path).err())
+        .map(|wrong| format!("{}: {}", wrong.path.display(), wrong.why))
+        .collect();
+    for entry in more.1 {
+        entries.take(more.0.clone(), &entry);
+    }
+    entries.errors.extend(unread);
+    if entries.errors.is_empty() {
+        Ok(entries.drafts.into_iter().map(|(_, draft)| draft).collect())
+    } else {
+        Err(entries.errors)
+    }
+}
+
+/// The entries of those files and directories as their authors wrote them.
+pub fn entries(paths: &[PathBuf]) -> Result<Vec<Value>, Vec<String>> {
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        match files(path).and_then(|files| files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>())
+        {
+            Ok(found) => all.extend(found.into_iter().flatten()),
+            Err(wrong) => unread.push(format!("{}: {}", wrong.path.display(), wrong.why)),
+        }
+    }
+    if unread.is_empty() { Ok(all) } else { Err(unread) }
+}
+
 /// The file itself, or the YAML and JSON files of a directory in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
     let wrong = |why: std::io::Error| Unreadable { path: path.to_owned(), why: why.to_string() };
     if !std::fs::metadata(path).map_err(wrong)?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -294,14 +310,37 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
 }
 
 fn read(path: &Path) -> Result<Vec<Value>, Unreadable> {
+    parsed(&text(path)?).map_err(|fault| Unreadable { path: path.to_owned(), why: fault.why })
+}
+
+/// The text of a policy file that is not too large.
+pub fn text(path: &Path) -> Result<String, Unreadable> {
     let wrong = |why: String| Unreadable { path: path.to_owned(), why };
     let size = std::fs::metadata(path).map_err(|why| wrong(why.to_string()))?.len();
     if size > LARGEST {
         return Err(wrong(format!("has {size} bytes; a policy file has at most {LARGEST}")));
     }
-    let text = std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))?;
+    std::fs::read_to_string(path).map_err(|why| wrong(why.to_string()))
+}
+
+/// Why a text is no policy file.
+#[derive(Debug)]
+pub struct Unparsed {
+    /// In words.
+    pub why: String,
+    /// Line and column, from 1, where the parser knows them.
+    pub at: Option<(usize, usize)>,
+}
+
+/// The policies of a file's text, as they are written.
+pub fn parsed(text: &str) -> Result<Vec<Value>, Unparsed> {
+    let wrong = |why: String| Unparsed { why, at: None };
     // YAML contains JSON. Anchors are expanded within the parser's budget.
-    let value: Value = serde_saphyr::from_str(&text).map_err(|why| wrong(why.to_string()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|why| {
+        let place = |at: serde_saphyr::Location| (usize::try_from(at.line()), usize::try_from(at.column()));
+        let at = why.location().map(place).and_then(|(line, column)| Some((line.ok()?, column.ok()?)));
+        Unparsed { why: why.to_string(), at }
+    })?;
     let list = match value {
         Value::Null => json!([]),
         Value::Object(mut members) => members.remove("policies").unwrap_or(json!([])),

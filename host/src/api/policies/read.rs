@@ -42,8 +42,8 @@ const NOT_YET: [&str; 2] = ["clear", "verify"];
 const RAILS_NOT_YET: [&str; 7] =
     ["storm", "ramp", "opposites", "verdict", "verify", "max_concurrent", "failure_domain"];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
-const ROUTES: [&str; 2] = ["evaluate", "reload"];
-const RAILS: [&str; 12] = [
+const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
+pub(super) const RAILS: [&str; 12] = [
     "for",
     "cooldown",
     "max_actions",

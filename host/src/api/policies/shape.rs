@@ -52,6 +52,8 @@ pub(in crate::api) struct PolicyInfo {
     version: i64,
     /// Where it came from.
     source: Source,
+    /// The members that were changed over the API since its file was last read; what the file says of the rest counts.
+    drifted: Vec<String>,
     /// What its author should know.
     warnings: Vec<String>,
     /// When it was made.
@@ -79,6 +81,7 @@ impl PolicyInfo {
             cel: cel(api, policy),
             version: policy.version,
             source: policy.source,
+            drifted: policy.drifted(),
             warnings: warnings.to_vec(),
             created_at: policy.created_at,
             updated_at: policy.updated_at,

@@ -1,10 +1,14 @@
-//! Policies that ask: the action is made and reserved, and is none of its incident's until enough people have said yes.
+//! Where people come in. Policies that ask: the action is made and reserved, and is none of its incident's until enough of
+//! them have said yes. And what is given to a human.
+
+use serde_json::json;
 
 use super::{About, Deciding, Open, Pair};
 use crate::domain::approval;
-use crate::domain::decide::Awaiting;
+use crate::domain::decide::{Awaiting, Handover};
+use crate::domain::incident::State;
 use crate::engine::{Compiled, Finding};
-use crate::store::{Asked, IncidentChange};
+use crate::store::{Asked, IncidentChange, Verdict, Which};
 
 impl Deciding<'_> {
     /// A request of a policy that says something else now is for nothing; the policy as it is may ask anew.
@@ -56,5 +60,21 @@ impl Deciding<'_> {
             (ledger.incident, ledger.awaiting) = (before, Some(Awaiting { until, policy_version }));
         }
         at
+    }
+
+    pub(super) fn hand_over(&mut self, pair: &Pair, why: Handover) -> Verdict {
+        if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
+            incident.state = State::HandedOver;
+        }
+        Verdict::HandOver(why.word())
+    }
+
+    /// Gives an incident to a human because nothing was observed that says whether its last action helped.
+    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64)) {
+        let why = Handover::VerdictUnknown;
+        self.withdraw(pair, (approval::State::Withdrawn, "its incident was given to a human".to_owned()));
+        let verdict = self.hand_over(pair, why);
+        let facts = json!({"observed": "nothing since the last action ended and settled"});
+        self.note(pair, (Which::Known(id), event_id), (verdict, why.word()), facts);
     }
 }

@@ -1,8 +1,12 @@
 //! People in the model: they say yes or no to what waits, or nothing.
 
+use std::time::Duration;
+
 use super::{Made, World};
 use crate::domain::Timestamp;
 use crate::domain::decide::Awaiting;
+use crate::domain::incident::State;
+use crate::engine::Finding;
 use crate::pipeline::decide::Pair;
 
 impl Made {
@@ -50,5 +54,23 @@ impl World {
         }
         let pair = Pair { policy: made.policy, target: made.target.clone(), simulated: false };
         self.refuse(&pair, now);
+    }
+
+    /// An incident ended: only by what was observed after its last action had settled.
+    pub(super) fn closed(&mut self, at: usize, finding: &Finding, pair: &Pair) -> Result<(), String> {
+        if self.waiting(pair).is_some() {
+            return Err("a request outlived its incident".to_owned());
+        }
+        let incident = self.incidents.remove(pair).ok_or("closed what is not open")?;
+        let last = self.actions.iter().rev().find(|made| made.incident == incident.id);
+        let Some(last) = last.filter(|_| incident.state == State::Open) else { return Ok(()) };
+        let settle = self.policies[at].policy.rung(last.step).map_or(Duration::ZERO, |rung| rung.settle);
+        match last.ended {
+            Some(ended) if finding.observed_at > ended.after(settle) => {
+                self.healed.insert(pair.clone(), (last.step, self.clock.now()));
+                Ok(())
+            }
+            _ => Err("healed by what was observed before".to_owned()),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Random numbers from a seed, and random policies.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -7,12 +8,13 @@ use serde_json::json;
 use crate::domain::Timestamp;
 use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
 use crate::domain::policy::{Mode, Policy, Source, Spec};
+use crate::domain::silence::{Active, Compiled as Silenced, Silence, Wish};
 use crate::engine::Compiled;
 
-pub(super) struct Random(pub(super) u64);
+pub(in crate::pipeline) struct Random(pub(in crate::pipeline) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::pipeline) fn below(&mut self, end: u64) -> u64 {
         // splitmix64, public domain, by Sebastiano Vigna.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -21,7 +23,7 @@ impl Random {
         (z ^ (z >> 31)) % end
     }
 
-    pub(super) fn seconds(&mut self, most: u64) -> Duration {
+    pub(in crate::pipeline) fn seconds(&mut self, most: u64) -> Duration {
         Duration::from_secs(self.below(most + 1))
     }
 }
@@ -67,10 +69,31 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         version: 1,
         enabled: true,
         declared: None,
+        filed: None,
         source: Source::Api,
         created_at: at,
         updated_at: at,
         spec,
     };
     Compiled::new(policy).unwrap_or_else(|fault| panic!("{fault:?}"))
+}
+
+/// A silence about that target, or none.
+pub(super) fn silence(target: Option<&str>, now: Timestamp) -> Active {
+    let Some(target) = target else { return Active::default() };
+    let until = now.after(Duration::from_hours(1));
+    let matchers = vec![format!("target={target}"), "policy=~p-.+".to_owned(), "action!=notify".to_owned()];
+    let wish =
+        Wish { matchers, starts_at: now, ends_at: Some(until), recurring: None, comment: String::new() };
+    let silence = Silence {
+        id: 1,
+        version: 1,
+        wish,
+        author: String::new(),
+        created_at: now,
+        updated_at: now,
+        expired_at: None,
+    };
+    let compiled = Silenced::new(silence).unwrap_or_else(|why| panic!("{why}"));
+    Active::new(vec![(Arc::new(compiled), until)])
 }

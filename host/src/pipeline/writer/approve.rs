@@ -19,7 +19,7 @@ type Blocked = (&'static str, Option<Timestamp>);
 
 impl Writer {
     /// Counts somebody's yes, and lets the action into the queue if it is enough.
-    pub(super) async fn approve(&mut self, asked: &Approve) -> Result<Approved, Refused> {
+    pub(in crate::pipeline) async fn approve(&mut self, asked: &Approve) -> Result<Approved, Refused> {
         match self.approved(asked).await {
             Ok((approved, ready)) => {
                 self.parts.queue.announce(&ready);
@@ -49,7 +49,7 @@ impl Writer {
             target: &pending.row.target,
             params: &pending.params,
         };
-        let plan = plan_of(&self.parts.plugins, self.parts.pushes, deed);
+        let plan = plan_of(self.parts.plugins.as_ref(), self.parts.pushes, deed);
         let current = plan.hash();
         let version = policy.as_ref().map_or(0, |compiled| compiled.policy.version);
         let counted = match answered(&mut request, asked, (&current, version), (&pending, now)) {
@@ -163,7 +163,7 @@ impl Writer {
             let params = serde_json::from_str(&action.params).unwrap_or_default();
             let policy = (name.as_str(), *id, *version);
             let deed = Deed { policy, kind: &action.kind, target: &action.target, params: &params };
-            asked.plan = Some(plan_of(&self.parts.plugins, self.parts.pushes, deed));
+            asked.plan = Some(plan_of(self.parts.plugins.as_ref(), self.parts.pushes, deed));
         }
     }
 }
@@ -204,8 +204,9 @@ fn same(draft: &ActionDraft, pending: &Pending) -> bool {
 fn until(plan: &Plan) -> Option<Timestamp> {
     plan.changes.iter().rev().find_map(|change| match change {
         IncidentChange::Decided { verdict: Verdict::Suppress { until, .. }, .. } => *until,
-        IncidentChange::Decided { .. } | IncidentChange::Withdrawn { .. } | IncidentChange::Closed { .. } => {
-            None
-        }
+        IncidentChange::Decided { .. }
+        | IncidentChange::Withdrawn { .. }
+        | IncidentChange::Calm { .. }
+        | IncidentChange::Closed { .. } => None,
     })
 }

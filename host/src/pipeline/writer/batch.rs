@@ -29,7 +29,7 @@ struct Item<'a> {
 impl Writer {
     /// Records the events of `requests` in one transaction and answers each. On an error nothing is stored and
     /// the engine's state of the touched partitions is thrown away.
-    pub(super) async fn record(&mut self, requests: &[&Request]) -> Result<Vec<Reply>, Error> {
+    pub(in crate::pipeline) async fn record(&mut self, requests: &[&Request]) -> Result<Vec<Reply>, Error> {
         let began = Instant::now();
         self.violated.clear();
         let (mut items, touched) = items(requests);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Writer;
 use crate::domain::Timestamp;
 use crate::domain::decide::{Fleet, Ledger, Spent};
+use crate::domain::silence::Active;
 use crate::engine::{Compiled, Findings};
 use crate::pipeline::decide::Pair;
 use crate::store::{Error, Writing};
@@ -23,10 +24,25 @@ pub(super) struct Targets {
     /// Seen here since the names were read: the batch at hand is not in the database yet.
     added: Vec<Arc<str>>,
     read_at: Option<Timestamp>,
+    /// When each was last noted, where no database is asked: in a back-test.
+    noted: Option<HashMap<Arc<str>, Timestamp>>,
     counts: HashMap<(i64, i64), u32>,
 }
 
 impl Targets {
+    /// Those of a back-test, which knows all there are.
+    pub(super) fn of_its_own() -> Self {
+        Self { noted: Some(HashMap::new()), ..Self::default() }
+    }
+
+    /// This one is alive at that time.
+    pub(super) fn note(&mut self, name: Arc<str>, now: Timestamp) {
+        self.add(std::slice::from_ref(&name));
+        if let Some(noted) = &mut self.noted {
+            noted.insert(name, now);
+        }
+    }
+
     /// These are alive, too.
     pub(super) fn add(&mut self, seen: &[Arc<str>]) {
         for name in seen {
@@ -42,7 +58,13 @@ impl Targets {
         if self.read_at.is_some_and(|at| at <= now && now < at.after(FRESH)) {
             return Ok(());
         }
-        self.names = tx.fleet(now.before(ALIVE)).await?.into_iter().map(Arc::from).collect();
+        let since = now.before(ALIVE);
+        self.names = match &self.noted {
+            None => tx.fleet(since).await?.into_iter().map(Arc::from).collect(),
+            Some(noted) => {
+                noted.iter().filter(|(_, at)| **at > since).map(|(name, _)| Arc::clone(name)).collect()
+            }
+        };
         self.names.extend(self.added.drain(..));
         self.counts.clear();
         self.read_at = Some(now);
@@ -83,10 +105,11 @@ impl Writer {
         tx.lock_ledgers(&spending).await?;
         // Who only observes spends nothing: it is not asked what there is to spend, nor whether that is allowed.
         spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode.acts()));
-        let (mut everybody, mut paused) = (Spent::default(), None);
+        let (mut everybody, mut paused, mut silences) = (Spent::default(), None, Active::default());
         if !spending.is_empty() {
             everybody = tx.spent(self.parts.store.everywhere(), now).await?;
             paused = tx.paused(now).await?;
+            silences = tx.silenced(&self.parts.store, now).await?;
         }
         let mut shared = HashMap::new();
         for id in spending {
@@ -104,7 +127,8 @@ impl Writer {
             let window = now.before(policy.guardrails.window);
             let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
             let OfPolicy { failures, fleet } = shared.get(&policy.id).copied().unwrap_or_default();
-            ledgers.insert(pair, Ledger { paused, everybody, fleet, failures, ..ledger });
+            let silences = silences.clone();
+            ledgers.insert(pair, Ledger { paused, silences, everybody, fleet, failures, ..ledger });
         }
         Ok(ledgers)
     }

@@ -23,7 +23,7 @@ const EXPIRY: Duration = Duration::from_hours(1);
 
 impl Writer {
     /// Evaluates the partitions that are due and that no other node is ticking.
-    pub(super) async fn tick(&mut self) {
+    pub(in crate::pipeline) async fn tick(&mut self) {
         if !self.parts.settings.now().policy.enabled {
             return self.look().await;
         }
@@ -47,6 +47,7 @@ impl Writer {
             self.catch_up(&mut tx, &seqs).await?;
             let (plan, evaluated) = self.evaluate(&mut tx, &touched).await?;
             let took_us = i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX);
+            tx.ticked(&touched, plan.now).await?;
             tx.ran(&LastRun { at: plan.now, took_us, evaluated, node: self.parts.node.clone() }).await?;
             self.commit(tx, &plan).await?;
             Ok::<_, Error>(plan)
@@ -89,9 +90,20 @@ impl Writer {
         for id in touched {
             self.partitions[usize::from(*id)].tick(&policies, (now, limits), &mut findings);
         }
+        self.conclude(tx, (&standing, findings), &mut plan).await.map(|evaluated| (plan, evaluated))
+    }
+
+    /// Decides about what a tick found, and records it. Answers how many evaluations there were.
+    pub(super) async fn conclude(
+        &mut self,
+        tx: &mut Writing,
+        (standing, findings): (&[StandingRow], Findings),
+        plan: &mut Plan,
+    ) -> Result<i64, Error> {
+        let (now, policies) = (plan.now, Arc::clone(&self.policies));
         let mut ledgers = self.ledgers(tx, &findings, now).await?;
         let judged = self.judged(&findings);
-        let (over, unheard) = (self.over(&standing, &judged), self.unheard(&standing, &judged));
+        let (over, unheard) = (self.over(standing, &judged), self.unheard(standing, &judged));
         for row in over.iter().chain(&unheard) {
             let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
@@ -100,7 +112,7 @@ impl Writer {
             }
         }
         let clock = self.parts.clock.clone();
-        let mut deciding = Deciding::new(&mut plan, ledgers, self.parts.settings.max_attempts(), &clock);
+        let mut deciding = Deciding::new(plan, ledgers, self.parts.settings.max_attempts(), &clock);
         for finding in &findings.list {
             let compiled = policies.get(finding.policy);
             let target = finding.target.as_deref().unwrap_or(NO_TARGET);
@@ -120,12 +132,12 @@ impl Writer {
             let home = usize::from(partition_of(&row.target));
             self.partitions[home].set_standing(row.policy_id, row.subject(), false);
         }
-        self.tell(&standing, &mut plan);
-        self.name_plugins(&mut plan);
-        tx.record(&mut plan).await?;
+        self.tell(standing, plan);
+        self.name_plugins(plan);
+        tx.record(plan).await?;
         let evaluated = findings.evaluations();
         self.count(findings);
-        Ok((plan, evaluated))
+        Ok(evaluated)
     }
 
     /// The incidents that stand in those partitions; their engines are told, whoever opened them.

@@ -1,0 +1,58 @@
+//! Policies that ask, and the people who answer.
+
+use std::time::Duration;
+
+use super::Server;
+use crate::domain::Phase;
+use crate::domain::approval::{State, Terms};
+use crate::domain::policy::Mode;
+use crate::pipeline::approve::Approve;
+use crate::pipeline::model::scene::Random;
+use crate::store::{ActionFilter, Part};
+
+pub(super) const TERMS: Terms = Terms { within: Duration::from_secs(45), people: 1, not_author: false };
+/// What must come up.
+pub(super) const WORDS: [&str; 4] = ["ask", "awaiting_approval", "approval_rejected", "approval_expired"];
+
+pub(super) fn mode(random: &mut Random) -> Mode {
+    match random.below(6) {
+        0 => Mode::Observe,
+        1 => Mode::Approve,
+        _ => Mode::Auto,
+    }
+}
+
+impl Server {
+    /// Some say yes, some say no, and some do not answer.
+    pub(super) async fn answers(&mut self) {
+        self.clock.advance(Duration::from_micros(17));
+        let filter = ActionFilter { phases: Some(vec![Phase::Approval]), ..ActionFilter::default() };
+        let (waiting, _) = self.store.actions(&filter, Part::first(500)).await.unwrap();
+        let ids: Vec<i64> = waiting.iter().map(|action| action.id).collect();
+        let mut rows: Vec<_> = self.store.approvals(&ids).await.unwrap().into_values().collect();
+        rows.sort_by_key(|row| row.action_id);
+        for row in rows {
+            self.clock.advance(Duration::from_micros(1));
+            match self.random.below(40) {
+                0 | 1 => {
+                    let yes = Approve {
+                        action: row.action_id,
+                        target: row.target.clone(),
+                        by: Some("token:1".to_owned()),
+                        actor: "token:1:ann".to_owned(),
+                        hash: row.plan_hash.clone(),
+                        note: String::new(),
+                    };
+                    self.writer.approve(&yes).await.unwrap();
+                }
+                2 => {
+                    let how = (State::Rejected, "token:1:ann", "not now");
+                    self.store.refuse_approval(row.action_id, how, self.clock.now()).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+        self.clock.advance(Duration::from_micros(1));
+        self.store.expire_approvals(self.clock.now()).await.unwrap();
+    }
+}

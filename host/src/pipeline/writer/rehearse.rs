@@ -1,0 +1,144 @@
+//! The writer in a back-test: the same partitions, ledgers, decisions and statements, over a scratch database and a clock
+//! that is told what time it is. Samples are not stored again, nothing is announced, and where nothing is found nothing
+//! is asked of the database.
+
+use std::sync::Arc;
+
+use super::{Writer, ledgers};
+use crate::domain::Timestamp;
+use crate::domain::event::{Identity, NO_TARGET, partition_of};
+use crate::engine::{Compiled, Findings, Observed, PolicySet, SeriesKey};
+use crate::pipeline::decide::{About, Came, Deciding};
+use crate::store::{Error, IncidentChange, Plan, SeriesRow, TailSample};
+
+/// Where a series is: its partition, and its place there.
+pub(in crate::pipeline) type Home = (u16, SeriesKey);
+
+impl Writer {
+    /// Prepares it to live the past again, under those policies.
+    pub(in crate::pipeline) fn rehearse(&mut self, compiled: Vec<Arc<Compiled>>, rev: i64) {
+        self.fleet = ledgers::Targets::of_its_own();
+        self.put_in_force(compiled, rev);
+    }
+
+    /// From now on these policies hold.
+    pub(in crate::pipeline) fn put_in_force(&mut self, mut compiled: Vec<Arc<Compiled>>, rev: i64) {
+        compiled.sort_by_key(|compiled| compiled.policy.id);
+        self.policies = Arc::new(PolicySet::new(compiled, rev));
+    }
+
+    /// Whether a policy in force reads a series of that metric and target.
+    pub(in crate::pipeline) fn reads(&self, row: &SeriesRow) -> bool {
+        let named = row.target_kind.is_some().then_some(row.target.as_str());
+        !self.policies.concerned(&row.name, named).is_empty()
+    }
+
+    /// Makes a series known, and answers where it is.
+    pub(in crate::pipeline) fn introduce(&mut self, row: &SeriesRow) -> Result<Option<Home>, Error> {
+        let partition = partition_of(&row.target);
+        let identity = Identity::new(row.identity.as_str().into());
+        self.add_series(partition, row, identity)?;
+        Ok(self.partitions[usize::from(partition)].find_id(row.id).map(|key| (partition, key)))
+    }
+
+    /// Takes a sample of before the beginning in, and decides nothing.
+    pub(in crate::pipeline) fn recall(&mut self, home: Home, sample: &TailSample, judged: bool) {
+        let (policies, limits) = (Arc::clone(&self.policies), self.parts.limits);
+        let partition = &mut self.partitions[usize::from(home.0)];
+        if judged {
+            let mut ignored = Findings::default();
+            partition.observe(&policies, home.1, observed(sample), (sample.at, limits), &mut ignored);
+        } else {
+            partition.remember(&policies, home.1, observed(sample), sample.at);
+        }
+        if let Some(name) = self.partitions[usize::from(home.0)].alive(home.1, sample.at) {
+            self.fleet.note(name, sample.at);
+        }
+    }
+
+    /// One transaction of the past: its samples, decided about. Answers what it led to, if anything.
+    pub(in crate::pipeline) async fn live_through(
+        &mut self,
+        samples: &[(Home, TailSample)],
+    ) -> Result<Option<Plan>, Error> {
+        let (policies, limits, now) = (Arc::clone(&self.policies), self.parts.limits, self.now());
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.clear(|_, _| ());
+        for ((at, key), sample) in samples {
+            let partition = &mut self.partitions[usize::from(*at)];
+            if let Some(name) = partition.alive(*key, now) {
+                self.fleet.note(name, now);
+            }
+            partition.observe(&policies, *key, observed(sample), (now, limits), &mut findings);
+        }
+        let plan = if findings.list.is_empty() { None } else { Some(self.found(&findings).await?) };
+        self.findings = findings;
+        Ok(plan)
+    }
+
+    async fn found(&mut self, findings: &Findings) -> Result<Plan, Error> {
+        let mut plan = self.plan();
+        let (mut tx, _, _) = self.parts.store.begin_due(Timestamp::from_micros(i64::MIN)).await?;
+        let ledgers = self.ledgers(&mut tx, findings, plan.now).await?;
+        let (clock, policies) = (self.parts.clock.clone(), Arc::clone(&self.policies));
+        let mut deciding = Deciding::new(&mut plan, ledgers, self.parts.settings.max_attempts(), &clock);
+        for finding in &findings.list {
+            let compiled = policies.get(finding.policy);
+            let target = finding.target.as_deref().unwrap_or(NO_TARGET);
+            let partition = &mut self.partitions[usize::from(partition_of(target))];
+            let (tags, kind, namespace) = partition.labels(finding.key);
+            if deciding.finding(compiled, finding, About { tags, kind, namespace }) == Came::Cleared {
+                partition.set_standing(compiled.policy.id, (target, finding.simulated), false);
+            }
+        }
+        tx.record(&mut plan).await?;
+        tx.commit(&plan).await?;
+        Ok(plan)
+    }
+
+    /// One scheduled evaluation of the past. `quiet`: no incident stands. Answers what it led to, if anything.
+    pub(in crate::pipeline) async fn live_tick(
+        &mut self,
+        partitions: &[u16],
+        quiet: bool,
+    ) -> Result<Option<Plan>, Error> {
+        let (policies, limits, now) = (Arc::clone(&self.policies), self.parts.limits, self.now());
+        let never = Timestamp::from_micros(i64::MIN);
+        let mut begun = None;
+        let mut standing = Vec::new();
+        if !quiet {
+            let (mut tx, _, _) = self.parts.store.begin_due(never).await?;
+            standing = self.standing(&mut tx, partitions).await?;
+            begun = Some(tx);
+        }
+        let mut findings = Findings::default();
+        for id in partitions {
+            self.partitions[usize::from(*id)].tick(&policies, (now, limits), &mut findings);
+        }
+        if findings.list.is_empty() && standing.is_empty() {
+            return Ok(None);
+        }
+        let mut tx = match begun {
+            Some(tx) => tx,
+            None => self.parts.store.begin_due(never).await?.0,
+        };
+        let mut plan = self.plan();
+        self.conclude(&mut tx, (&standing, findings), &mut plan).await?;
+        tx.commit(&plan).await?;
+        Ok(Some(plan))
+    }
+
+    fn plan(&self) -> Plan {
+        Plan { now: self.now(), policy_rev: self.policies.rev, ..Plan::default() }
+    }
+}
+
+/// How many incidents more stand after that plan than before.
+pub(in crate::pipeline) fn opened(plan: &Plan) -> i64 {
+    let closed = plan.changes.iter().filter(|change| matches!(change, IncidentChange::Closed { .. })).count();
+    i64::try_from(plan.opened.len()).unwrap_or(0) - i64::try_from(closed).unwrap_or(0)
+}
+
+fn observed(sample: &TailSample) -> Observed {
+    Observed { id: sample.id, at: sample.observed_at, value: sample.value, timed: sample.flags & 1 == 1 }
+}
