@@ -267,7 +267,7 @@ impl Metrics {
         }
     }
 
-    /// A violation was decided on: `act` and an empty reason, or `suppress` and why.
+    /// A violation was decided on: `act` or `ask` and an empty reason, or `suppress` and why.
     pub fn decision(&self, decision: &str, reason: &str) {
         self.decisions.with_label_values(&[decision, reason]).inc();
     }

@@ -132,6 +132,14 @@ impl Scene {
         self.get(&format!("/api/v1/incidents/{incident}/why"))
     }
 
+    /// One series of `/metrics` by its text up to the value; 0 if it is absent.
+    #[track_caller]
+    fn metric(&self, series: &str) -> f64 {
+        let text = self.send(&self.admin, Request::get("/metrics")).expect(200).text();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or(0.0)
+    }
+
     /// What the audit says of an action, oldest first.
     #[track_caller]
     fn deeds(&self, action: &Value) -> Vec<String> {

@@ -65,7 +65,7 @@ struct Incident {
     actions: i64,
     /// The last of them.
     last_action_id: Option<i64>,
-    /// `act`, or the reason why not.
+    /// `act`, `ask`, or the reason why neither.
     latest_decision: Option<String>,
     /// What the condition saw.
     saw: Value,

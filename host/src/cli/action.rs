@@ -96,7 +96,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
             let mut path = format!("/api/v1/actions?limit={limit}");
             for (name, value) in [("state", state), ("target", target), ("policy_name", policy)] {
                 if let Some(value) = value {
-                    path.push_str(&format!("&{name}={}", encoded(value)));
+                    path.extend(["&", name, "=", &encoded(value)]);
                 }
             }
             path
@@ -168,7 +168,7 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             all.push(char::from(byte));
         } else {
-            all.push_str(&format!("%{byte:02X}"));
+            all.extend(format!("%{byte:02X}").chars());
         }
         all
     })

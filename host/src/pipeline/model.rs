@@ -299,8 +299,8 @@ impl World {
             of_pair.iter().filter(|made| made.incident == incident.id && made.is_its()).collect();
         let promise = |kept: bool, what: &str| if kept { Ok(()) } else { Err(what.to_owned()) };
         promise(finding.target.is_some(), "acted without a target")?;
-        let mode = if waits.is_some() { Mode::Approve } else { Mode::Auto };
-        promise(policy.mode == mode, "a policy that observes or has to ask acted")?;
+        let asks = if waits.is_some() { Mode::Approve } else { Mode::Auto };
+        promise(policy.mode == asks, "a policy that observes or has to ask acted")?;
         promise(self.waiting(pair).is_none(), "asked twice")?;
         let refused = self.refused.get(pair).is_none_or(|at| now >= at.after(rails.cooldown));
         promise(refused, "asked again right after a no")?;

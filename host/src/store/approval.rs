@@ -225,8 +225,8 @@ impl Store {
 
 /// Locks the partition of an action's target, as whoever decides about that target does. False: there is no such action.
 pub(super) async fn lock_home(tx: &mut Tx, action: i64) -> Result<bool> {
-    let (look, lock) = (tx.text(&TARGET), tx.text(&LOCK_PARTITION));
-    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(look).bind(action).fetch_optional(c).await?);
+    let (find, lock) = (tx.text(&TARGET), tx.text(&LOCK_PARTITION));
+    let row: Option<(String,)> = on!(tx, c => sqlx::query_as(find).bind(action).fetch_optional(c).await?);
     let Some((target,)) = row else { return Ok(false) };
     let home = i64::from(partition_of(&target));
     on!(tx, c => sqlx::query(lock).bind(home).fetch_optional(c).await?.is_some());

@@ -235,7 +235,7 @@ async fn decided(
     };
     match verdict {
         Verdict::Act(_) | Verdict::Ask(_) | Verdict::HandOver("actions_used_up") => {
-            judge(tx, id, Judgement::NotHealed).await?
+            judge(tx, id, Judgement::NotHealed).await?;
         }
         Verdict::HandOver(_) => judge(tx, id, Judgement::Unknown).await?,
         Verdict::Suppress { .. } => {}

@@ -37,8 +37,8 @@ fn a_real_process_is_restarted_only_after_a_yes(setting: Setting) {
     for _ in 0..3 {
         assert_eq!(scene.reading("web", 95.0), ["awaiting_approval"]);
     }
-    assert_eq!(scene.vigil.metric("vigil_decisions_total{decision=\"ask\",reason=\"\"}"), 1.0);
-    wait_until(LONG, "the gauge", || scene.vigil.metric("vigil_approvals_waiting") == 1.0);
+    assert_eq!(scene.metric("vigil_decisions_total{decision=\"ask\",reason=\"\"}"), 1.0);
+    wait_until(LONG, "the gauge", || scene.metric("vigil_approvals_waiting") == 1.0);
     assert_eq!(supervisord.pid_of("web"), before, "it runs as before");
     // Not by any other door.
     let path = |verb: &str| format!("/api/v1/actions/{}/{verb}", asked["id"]);
@@ -87,8 +87,8 @@ fn a_real_process_is_restarted_only_after_a_yes(setting: Setting) {
     }
     assert_eq!(why["actions"][0]["approval"]["approvals"][0]["note"], "go", "{why}");
     assert!(why["audit"].to_string().contains(approval["plan_hash"].as_str().unwrap()), "{why}");
-    assert_eq!(scene.vigil.metric("vigil_time_to_approval_seconds_count"), 1.0);
-    wait_until(LONG, "the gauge", || scene.vigil.metric("vigil_approvals_waiting") == 0.0);
+    assert_eq!(scene.metric("vigil_time_to_approval_seconds_count"), 1.0);
+    wait_until(LONG, "the gauge", || scene.metric("vigil_approvals_waiting") == 0.0);
 }
 
 #[test]

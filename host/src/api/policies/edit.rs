@@ -182,8 +182,9 @@ fn raised(
 /// The change, and what the audit says of a new mode.
 fn changes(change: Change, raise: Option<Raise>) -> Vec<Change> {
     let name = match &change {
-        Change::Add { spec, .. } | Change::Replace { spec, .. } => spec.name.clone(),
-        Change::Filed { spec, .. } => spec.name.clone(),
+        Change::Add { spec, .. } | Change::Replace { spec, .. } | Change::Filed { spec, .. } => {
+            spec.name.clone()
+        }
         Change::Promoted { name, .. } | Change::Remove { name, .. } => name.clone(),
     };
     let raise = raise.map(|Raise { from, to, how }| Change::Promoted { name, from, to, how });

@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn modes_rise_one_step_at_a_time() {
-        let table: [(Mode, Said, bool, bool, Option<(Mode, &str)>); 18] = [
+        type Row = (Mode, Said, bool, bool, Option<(Mode, &'static str)>);
+        let table: [Row; 18] = [
             (Observe, Said::Mode(Approve), true, false, Some((Approve, "step"))),
             (Observe, Said::Mode(Auto), true, false, None),
             (Observe, Said::Mode(Auto), true, true, Some((Auto, "forced"))),

@@ -170,13 +170,11 @@ pub(super) fn said(fields: &mut Fields<'_>) -> Said {
     let Some(word) = fields.text("mode", 1..=32, false) else {
         return auto.map_or(Said::Nothing, Said::Auto);
     };
-    match Mode::from_word(&word) {
-        Some(mode) => Said::Mode(mode),
-        None => {
-            fields.fault("value_error", "mode", "Value error, mode is observe, approve or auto");
-            Said::Nothing
-        }
+    if let Some(mode) = Mode::from_word(&word) {
+        return Said::Mode(mode);
     }
+    fields.fault("value_error", "mode", "Value error, mode is observe, approve or auto");
+    Said::Nothing
 }
 
 fn approval(fields: &mut Fields<'_>) -> Terms {

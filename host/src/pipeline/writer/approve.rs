@@ -99,7 +99,9 @@ impl Writer {
         findings.list.push(finding.clone());
         let mut ledgers = self.ledgers(tx, &findings, now).await?;
         // Without the request itself: its reservation is set aside.
-        ledgers.values_mut().for_each(|ledger| ledger.awaiting = None);
+        for ledger in ledgers.values_mut() {
+            ledger.awaiting = None;
+        }
         let mut plan = Plan { now, policy_rev: self.policies.rev, ..Plan::default() };
         let came = self.would(policy, &finding, ledgers, &mut plan);
         Ok(match came {

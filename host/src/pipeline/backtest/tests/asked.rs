@@ -10,7 +10,7 @@ use crate::pipeline::approve::Approve;
 use crate::pipeline::model::scene::Random;
 use crate::store::{ActionFilter, Part};
 
-pub(super) const TERMS: Terms = Terms { within: Duration::from_secs(45), people: 1, not_author: false };
+pub(super) const TERMS: Terms = Terms { within: Duration::from_secs(12), people: 1, not_author: false };
 /// What must come up.
 pub(super) const WORDS: [&str; 4] = ["ask", "awaiting_approval", "approval_rejected", "approval_expired"];
 
@@ -33,7 +33,7 @@ impl Server {
         rows.sort_by_key(|row| row.action_id);
         for row in rows {
             self.clock.advance(Duration::from_micros(1));
-            match self.random.below(40) {
+            match self.random.below(50) {
                 0 | 1 => {
                     let yes = Approve {
                         action: row.action_id,
