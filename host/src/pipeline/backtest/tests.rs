@@ -18,7 +18,7 @@ use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::domain::guardrails::Everywhere;
 use crate::domain::policy::{Source, Spec};
 use crate::domain::silence::Wish;
-use crate::domain::{Phase, Timestamp};
+use crate::domain::Timestamp;
 use crate::engine::Limits;
 use crate::metrics::Metrics;
 use crate::pipeline::ingest::{Parts, Request, Writer};
@@ -27,7 +27,7 @@ use crate::pipeline::rehearsal::{Assumed, Stage};
 use crate::pipeline::settings::Live;
 use crate::queue::Queue;
 use crate::store::{
-    ActionDraft, Change, Dispatch, Durability, Ending, Finished, Lease, Location, Planned, Silenced, Store,
+    Change, Dispatch, Durability, Ending, Finished, Lease, Location, Planned, Silenced, Store,
 };
 
 const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
@@ -292,7 +292,7 @@ impl Server {
                 self.store.replace_silence(id, wish, ("bob", |_| true), now).await.unwrap();
             }
         } else if second % 37 == 5 {
-            let mut draft = by_hand(format!("web-{}", self.random.below(40)), self.clock.id());
+            let mut draft = asked::by_hand(format!("web-{}", self.random.below(40)), self.clock.id());
             self.store.create_action(&mut draft, None, "ann", now).await.unwrap();
         }
     }
@@ -304,33 +304,6 @@ fn quiet(random: &mut Random, now: Timestamp) -> Wish {
     let matchers = vec![selector[usize::try_from(random.below(3)).unwrap_or(0)].to_owned()];
     let ends_at = Some(now.after(Duration::from_secs(5 + random.below(40))));
     Wish { matchers, starts_at: now, ends_at, recurring: None, comment: "release".to_owned() }
-}
-
-fn by_hand(target: String, execution_id: String) -> ActionDraft {
-    ActionDraft {
-        id: 0,
-        phase: Phase::Held,
-        execution_id,
-        incident: None,
-        policy: None,
-        event_id: None,
-        origin: "api",
-        simulated: false,
-        kind: "restart".to_owned(),
-        target,
-        target_kind: None,
-        namespace: None,
-        labels: "{}".to_owned(),
-        params: "{}".to_owned(),
-        step: None,
-        tells: false,
-        priority: 1,
-        max_attempts: 3,
-        queued: true,
-        expires_at: None,
-        details: None,
-        approval: None,
-    }
 }
 
 async fn recorded(size: &Size, seed: u64) -> (Server, Wanted) {

@@ -1,4 +1,4 @@
-//! Policies that ask, and the people who answer.
+//! Policies that ask, and the people who answer, or act by hand.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::domain::approval::{State, Terms};
 use crate::domain::policy::Mode;
 use crate::pipeline::approve::Approve;
 use crate::pipeline::model::scene::Random;
-use crate::store::{ActionFilter, Part};
+use crate::store::{ActionDraft, ActionFilter, Part};
 
 pub(super) const TERMS: Terms = Terms { within: Duration::from_secs(12), people: 1, not_author: false };
 /// What must come up.
@@ -33,7 +33,11 @@ impl Server {
         rows.sort_by_key(|row| row.action_id);
         for row in rows {
             self.clock.advance(Duration::from_micros(1));
-            match self.random.below(50) {
+            let age = self.clock.now().since(row.requested_at());
+            if age < Duration::from_secs(2) {
+                continue;
+            }
+            match row.action_id % 4 {
                 0 | 1 => {
                     let yes = Approve {
                         action: row.action_id,
@@ -54,5 +58,32 @@ impl Server {
         }
         self.clock.advance(Duration::from_micros(1));
         self.store.expire_approvals(self.clock.now()).await.unwrap();
+    }
+}
+
+pub(super) fn by_hand(target: String, execution_id: String) -> ActionDraft {
+    ActionDraft {
+        id: 0,
+        phase: Phase::Held,
+        execution_id,
+        incident: None,
+        policy: None,
+        event_id: None,
+        origin: "api",
+        simulated: false,
+        kind: "restart".to_owned(),
+        target,
+        target_kind: None,
+        namespace: None,
+        labels: "{}".to_owned(),
+        params: "{}".to_owned(),
+        step: None,
+        tells: false,
+        priority: 1,
+        max_attempts: 3,
+        queued: true,
+        expires_at: None,
+        details: None,
+        approval: None,
     }
 }
