@@ -107,7 +107,7 @@ pub async fn migrated(config: &Config, clock: &Clock) -> Result<(Store, String),
         Durability::Process => store::Durability::Process,
     };
     let store = Store::open(location(config), durability, config.database.max_connections).await?;
-    let store = store.within(config.guardrails);
+    let store = store.within(config.guardrails.clone());
     let installation = store.migrate(&clock.id()).await?;
     Ok((store, installation))
 }

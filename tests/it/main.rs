@@ -24,6 +24,7 @@ mod pause;
 mod policies_http;
 mod policy_code;
 mod pulse;
+mod rails;
 mod readme;
 mod silences;
 mod stage;

@@ -103,7 +103,7 @@ pub(crate) fn open_policy(name: &str, target: &str, action: &str) -> Value {
     json!({
         "name": name, "target": target, "action": action, "auto_remediate": true,
         "condition": {"type": "metric_exceeds", "metric": "heat", "threshold": 90},
-        "guardrails": {"cooldown": "0s", "settle": "0s", "max_actions": 100_000, "breaker": 100,
+        "guardrails": {"cooldown": "0s", "settle": "0s", "max_actions": 100_000, "breaker": 100, "flapping": {"changes": 1_000},
             "blast_radius": {"max": 1_000_000}, "mass_failure": {"targets": 1_000_000}},
     })
 }

@@ -16,7 +16,6 @@ use super::problem::{self, Invalid, Problem};
 use crate::domain::Timestamp;
 use crate::domain::incident::State as IncidentState;
 use crate::domain::policy::Severity;
-use crate::domain::silence::Held;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{
     AttemptRow, AuditFact, Chain, DecisionFact, EventFact, IncidentFilter, IncidentRow, Place,
@@ -340,11 +339,12 @@ fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
                 format!("{} action {action} came to nothing: {reason}", decision.at)
             }
             (Some(action), _) => format!("{} decided to act: action {action}", decision.at),
-            (None, Some(reason)) if decision.silence.is_some() => {
-                let held = decision.silence.as_ref().map(Held::words).unwrap_or_default();
-                format!("{} decided not to act: {reason}{times}; {held}", decision.at)
+            (None, Some(reason)) => {
+                let numbers = numbers(&decision.saw["guardrail"]);
+                let held = decision.silence.as_ref().map(|held| format!("; {}", held.words()));
+                let held = held.unwrap_or_default();
+                format!("{} decided not to act: {reason}{numbers}{times}{held}", decision.at)
             }
-            (None, Some(reason)) => format!("{} decided not to act: {reason}{times}", decision.at),
             (None, None) => format!("{} decided: {}{times}", decision.at, decision.decision),
         });
     }
@@ -368,6 +368,18 @@ fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
         }
     }
     lines
+}
+
+/// A guardrail's numbers, as ` [limit 5, used 5]`.
+fn numbers(guardrail: &Value) -> String {
+    let members = guardrail.as_object().into_iter().flatten();
+    let said: Vec<String> = members
+        .filter(|(name, value)| *name != "reason" && !value.is_null())
+        .map(|(name, value)| {
+            format!("{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        })
+        .collect();
+    if said.is_empty() { String::new() } else { format!(" [{}]", said.join(", ")) }
 }
 
 /// What was found of each action of the ladder, as sentences.

@@ -1,6 +1,7 @@
 //! From the merged layers to [`Config`]: every key read on its own, so that all problems are found in one go.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use figment::value::Dict;
@@ -17,6 +18,7 @@ use super::{
     Retention, Retry,
 };
 use crate::domain::guardrails::Everywhere;
+use crate::domain::opposites::{MOST, Opposites};
 
 pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
     let sources = Sources::read(inputs).map_err(|problem| Problems(vec![problem]))?;
@@ -36,6 +38,7 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
         guardrails: Everywhere {
             max_actions: u32::try_from(reader.get::<u64>("guardrails.max_actions")).unwrap_or(u32::MAX),
             window: reader.positive("guardrails.window"),
+            opposites: Arc::new(opposites(&mut reader)),
         },
         limits: limits(&mut reader),
         log: Log { format: reader.get("log.format"), level: reader.get("log.level") },
@@ -100,6 +103,26 @@ impl Reader {
             self.problems.push(Problem::value(&self.sources, key, what));
         }
     }
+}
+
+/// Pairs of kinds of actions that undo each other.
+fn opposites(reader: &mut Reader) -> Opposites {
+    const KEY: &str = "guardrails.opposites";
+    let lists: Vec<Vec<String>> = reader.get(KEY);
+    let pair = |list: &Vec<String>| match list.as_slice() {
+        [one, other] if !one.is_empty() && !other.is_empty() && one != other => {
+            Some((one.clone(), other.clone()))
+        }
+        _ => None,
+    };
+    let pairs: Vec<(String, String)> = lists.iter().filter_map(pair).collect();
+    reader.require(
+        pairs.len() == lists.len(),
+        KEY,
+        "is a list of pairs, each of two different kinds of actions",
+    );
+    reader.require(pairs.len() <= MOST, KEY, &format!("has at most {MOST} pairs"));
+    Opposites::new(&pairs, reader.positive("guardrails.opposite_window"))
 }
 
 fn data_dir(reader: &mut Reader, inputs: &Inputs) -> PathBuf {

@@ -95,6 +95,24 @@ fn databases_are_told_apart() {
 }
 
 #[test]
+fn opposites_are_pairs_of_two() {
+    let config = load("[guardrails]\nopposites = [[\"lock\", \"unlock\"]]", &[]);
+    assert!(
+        config.guardrails.opposites.are("unlock", "lock") && !config.guardrails.opposites.concern("start")
+    );
+    assert!(
+        load("", &[]).guardrails.opposites.are("scale_up", "scale-down"),
+        "ours, however they are written"
+    );
+    let many = format!("[{}]", "[\"a\", \"b\"],".repeat(65));
+    for wrong in ["[[\"a\"]]", "[[\"a\", \"a\"]]", "[[\"a\", \"\"]]", "[\"a\"]", "7", &many] {
+        let found = problems(&format!("[guardrails]\nopposites = {wrong}"), &[]);
+        assert_eq!(found.len(), 1, "{wrong}: {found:?}");
+        assert!(found[0].to_string().contains("guardrails.opposites"), "{}", found[0]);
+    }
+}
+
+#[test]
 fn all_problems_are_named_at_once() {
     let file = "[server]\nlisen = \"127.0.0.1:1\"\n[databse]\nurl = \"\"\n[queue]\nlease = \"5s\"\nworkers = -1\n\
                 [retry]\nbackoff = \"quadratic\"\n[redis]\nurl = \"http://u:hunter2@h\"\n";

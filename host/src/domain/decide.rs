@@ -2,15 +2,19 @@
 //! own; whoever calls it read the ledger under the partition's lock and writes the result in the same
 //! transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::Timestamp;
+use super::flapping::{Flapping, Flaps};
+use super::fleet::{Domains, Place};
 use super::incident::{Standing, State};
 use super::ladder::{Next, Relapse, next};
 use super::mutant::{Fault, holds};
+use super::opposites::{Lately, Opposites};
 use super::policy::{Mode, Policy};
+use super::rail::Rail;
+pub use super::reason::{Handover, Reason};
 use super::silence::{Active, Held};
 
 /// What is done about a violation.
@@ -30,151 +34,6 @@ pub enum Decision {
     Suppress(Reason),
     /// Do nothing ever again in this incident, and tell a human.
     HandOver(Handover),
-}
-
-/// Why nothing is done. The same word stands in the audit, the metric, the API and `why`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "reason", rename_all = "snake_case")]
-pub enum Reason {
-    /// The policy only watches.
-    Observe,
-    /// People have stopped all automation.
-    Paused {
-        /// When that ends by itself, if it does.
-        until: Option<Timestamp>,
-    },
-    /// People want it left alone.
-    Silenced {
-        /// The silence's number.
-        silence: i64,
-        /// When it ends.
-        until: Timestamp,
-    },
-    /// The event names no target.
-    NoTarget,
-    /// The incident already has its action; what it did is not known yet, or it cools down.
-    IncidentOpen {
-        /// When the next action of the incident may start, once the last one has ended.
-        until: Option<Timestamp>,
-    },
-    /// The incident's last action has ended, and what it did cannot be seen yet.
-    Settling {
-        /// When it can.
-        until: Timestamp,
-    },
-    /// People have been asked about the incident's next action and have not answered.
-    AwaitingApproval {
-        /// When no answer is a no.
-        until: Timestamp,
-    },
-    /// Automation gave up on this incident; a human has it.
-    HandedOver,
-    /// An action of this policy on this target was reserved too recently.
-    Cooldown {
-        /// When it ends.
-        until: Timestamp,
-    },
-    /// The policy has used up its actions in this window.
-    Budget {
-        /// Actions reserved in the window.
-        used: u32,
-        /// Actions allowed in it.
-        limit: u32,
-    },
-    /// As many of its targets were touched in this window as may be.
-    BlastRadius {
-        /// Actions on them in the window.
-        used: u32,
-        /// Actions allowed.
-        limit: u32,
-    },
-    /// So many of its targets are violated that the observer is suspected.
-    MassFailure {
-        /// When that must have been over since, at the earliest.
-        until: Timestamp,
-    },
-    /// All policies and people together have used up their actions in this window.
-    GlobalBudget {
-        /// When the oldest of them leaves the window.
-        until: Option<Timestamp>,
-    },
-    /// Too many of the policy's actions in a row failed or did not help: it rests.
-    Breaker {
-        /// When it may try again.
-        until: Timestamp,
-    },
-    /// The event is too old to act on.
-    Stale {
-        /// Its age in seconds.
-        age_seconds: u64,
-    },
-}
-
-impl Reason {
-    /// Its word.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Observe => "observe",
-            Self::Paused { .. } => "paused",
-            Self::Silenced { .. } => "silenced",
-            Self::NoTarget => "no_target",
-            Self::IncidentOpen { .. } => "incident_open",
-            Self::Settling { .. } => "settling",
-            Self::AwaitingApproval { .. } => "awaiting_approval",
-            Self::HandedOver => "handed_over",
-            Self::Cooldown { .. } => "cooldown",
-            Self::Budget { .. } => "budget",
-            Self::GlobalBudget { .. } => "global_budget",
-            Self::BlastRadius { .. } => "blast_radius",
-            Self::MassFailure { .. } => "mass_failure",
-            Self::Breaker { .. } => "breaker",
-            Self::Stale { .. } => "stale",
-        }
-    }
-
-    /// Until when it holds, where that is known.
-    #[must_use]
-    pub fn until(&self) -> Option<Timestamp> {
-        match self {
-            Self::Cooldown { until }
-            | Self::AwaitingApproval { until }
-            | Self::Settling { until }
-            | Self::Silenced { until, .. }
-            | Self::Breaker { until }
-            | Self::MassFailure { until } => Some(*until),
-            Self::IncidentOpen { until } | Self::Paused { until } | Self::GlobalBudget { until } => *until,
-            Self::Observe
-            | Self::NoTarget
-            | Self::HandedOver
-            | Self::Budget { .. }
-            | Self::BlastRadius { .. }
-            | Self::Stale { .. } => None,
-        }
-    }
-}
-
-/// Why an incident is handed to a human.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handover {
-    /// Every step has made as many actions as it may, and none helped.
-    ActionsUsedUp,
-    /// Nobody can tell whether its last action helped: nothing was observed since.
-    VerdictUnknown,
-    /// The outcome of its last action is unknown.
-    OutcomeUnknown,
-}
-
-impl Handover {
-    /// Its word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::ActionsUsedUp => "actions_used_up",
-            Self::VerdictUnknown => "verdict_unknown",
-            Self::OutcomeUnknown => "outcome_unknown",
-        }
-    }
 }
 
 /// The state that limits actions, read under lock in the transaction that may add one.
@@ -205,6 +64,12 @@ pub struct Ledger {
     /// The policy's latest actions that failed or did not help, without one that did in between, counted as far as its
     /// breaker asks; and when the last of them ended.
     pub failures: (u32, Option<Timestamp>),
+    /// How often incidents of the pair have opened, where none is open.
+    pub flaps: Flaps,
+    /// What was lately done to the target that may not be undone at once.
+    pub lately: Lately,
+    /// What undoes what.
+    pub opposites: Arc<Opposites>,
 }
 
 /// A request for an approval that waits.
@@ -216,17 +81,21 @@ pub struct Awaiting {
     pub policy_version: i64,
 }
 
-/// The targets of a policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The targets of a policy, in the part of its fleet where the violated one is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fleet {
     /// How many are known.
     pub known: u32,
     /// Actions on them in the policy's window, whoever made them.
     pub touched: u32,
-    /// How many are violated now.
+    /// How many are known in the part in which mass failures are looked for.
+    pub watched: u32,
+    /// How many are violated there now.
     pub sick: u32,
     /// When they were last too many.
     pub storm_at: Option<Timestamp>,
+    /// Where the violated target is.
+    pub domains: Arc<Domains>,
 }
 
 /// What everybody has spent of the window that all actions share.
@@ -297,6 +166,9 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
         Some(_) | None => policy.resumed(ledger.relapse, now),
     };
     let opening = ledger.incident.as_ref().is_none_or(|incident| incident.actions == 0);
+    if let Some(flapping) = flapping(policy, ledger, now).filter(|_| opening) {
+        return Decision::Suppress(Reason::Rail(flapping));
+    }
     if let Some(reason) = too_soon(policy, (violated.observed_at, opening), ledger, now) {
         return Decision::Suppress(reason);
     }
@@ -304,7 +176,7 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if policy.rung(step).is_none() {
         return Decision::HandOver(Handover::ActionsUsedUp);
     }
-    match spent(policy, ledger, now) {
+    match braked(policy, step, ledger, now).or_else(|| spent(policy, ledger, now)) {
         Some(reason) => Decision::Suppress(reason),
         None if policy.mode == Mode::Approve && holds(Fault::Asks) => Decision::Ask { step },
         None => Decision::Act { step },
@@ -348,6 +220,20 @@ fn too_soon(
     cooled.filter(|_| opening).max(refused).map(|until| Reason::Cooldown { until })
 }
 
+/// Whether incidents of this pair open too often.
+fn flapping(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Rail> {
+    let until = ledger.incident.as_ref()?.flapping_until.filter(|until| *until > now)?;
+    let Flapping { changes, within } = policy.guardrails.flapping;
+    Some(Rail::Flapping { changes, within_seconds: within.as_secs(), until })
+}
+
+/// What stands against this very step.
+fn braked(policy: &Policy, step: usize, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
+    let rung = policy.rung(step)?;
+    let conflict = ledger.lately.stops(&ledger.opposites, (policy.id, rung.action), now);
+    conflict.map(|conflict| Reason::Rail(Rail::Opposite(conflict)))
+}
+
 /// Which of the limits over many targets and actions is reached.
 fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     let rails = &policy.guardrails;
@@ -355,7 +241,9 @@ fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     let storm_at = if storms(policy, ledger) { Some(now) } else { ledger.fleet.storm_at };
     let storm_at = storm_at.filter(|_| holds(Fault::MassFailure));
     if let Some(until) = storm_at.map(|at| at.after(quiet)).filter(|until| *until > now) {
-        return Some(Reason::MassFailure { until });
+        let Fleet { sick, watched, ref domains, .. } = ledger.fleet;
+        let domain = part(domains, rails.mass_tag());
+        return Some(Reason::MassFailure { until, violated: sick, targets: watched, domain });
     }
     let (failed, last_failed_at) = ledger.failures;
     let rests = last_failed_at.map(|at| at.after(rails.rest)).filter(|until| *until > now);
@@ -367,7 +255,8 @@ fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     }
     let (used, limit) = (ledger.fleet.touched, rails.blast_radius.allows(ledger.fleet.known));
     if used >= limit && holds(Fault::BlastRadius) {
-        return Some(Reason::BlastRadius { used, limit });
+        let domain = part(&ledger.fleet.domains, rails.blast_tag());
+        return Some(Reason::BlastRadius { used, limit, domain });
     }
     if ledger.everybody.used >= ledger.everybody.limit && holds(Fault::GlobalBudget) {
         return Some(Reason::GlobalBudget { until: ledger.everybody.until });
@@ -375,16 +264,34 @@ fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     None
 }
 
+/// A part of the fleet, for people.
+fn part(domains: &Domains, tag: Option<&str>) -> Option<String> {
+    let tag = tag?;
+    Some(match domains.place(Some(tag)) {
+        Place::In(value) => format!("{tag}={value}"),
+        Place::Without | Place::Unknown => format!("without {tag}"),
+    })
+}
+
 /// Whether too many of the policy's targets are violated to be believed.
 #[must_use]
 pub fn storms(policy: &Policy, ledger: &Ledger) -> bool {
-    policy.guardrails.mass_failure.is(ledger.fleet.sick, ledger.fleet.known)
+    policy.guardrails.mass_failure.is(ledger.fleet.sick, ledger.fleet.watched)
 }
 
-/// Whether a sample on which the condition is clear ends the incident: it must have been observed after the incident's
-/// last action had ended and settled, or there was none.
+/// Whether a sample on which it is clear ends the incident: that must have held for `keep` without a break, and the sample
+/// must have been observed after the incident's last action had ended and settled, or there was none.
 #[must_use]
-pub fn clears(incident: &Standing, settle: Duration, observed_at: Timestamp) -> bool {
+pub fn clears(
+    incident: &Standing,
+    settle: Duration,
+    observed_at: Timestamp,
+    (keep, now): (Duration, Timestamp),
+) -> bool {
+    let kept = now.since(incident.clear_since.unwrap_or(now));
+    if kept < keep && holds(Fault::Keep) {
+        return false;
+    }
     if incident.state == State::HandedOver || incident.actions == 0 {
         return true;
     }

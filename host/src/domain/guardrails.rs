@@ -1,8 +1,12 @@
 //! What holds an action back: the numbers of a policy, with finite defaults for what it leaves out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::flapping::Flapping;
+use super::opposites::Opposites;
 
 /// The guardrails in force. Written in a policy as durations (`"10m"`, or a number of seconds) and counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -12,6 +16,10 @@ pub struct Guardrails {
     #[serde(rename = "for", with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
     pub hold: Duration,
+    /// How long it must be clear without a break before an incident ends.
+    #[serde(with = "humantime_serde")]
+    #[schema(value_type = String, example = "1m")]
+    pub keep: Duration,
     /// Pause per policy and target, from one action's reservation to the next; failed actions count.
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "10m")]
@@ -36,6 +44,8 @@ pub struct Guardrails {
     pub relapse: Duration,
     /// How much of the policy's targets may be touched in one window, by whoever it is.
     pub blast_radius: BlastRadius,
+    /// When incidents of one target open so often that nothing is done.
+    pub flapping: Flapping,
     /// When so much is sick at once that the observer is suspected.
     pub mass_failure: MassFailure,
     /// Actions in a row that failed, or ended and did not help, after which the policy rests.
@@ -51,25 +61,30 @@ pub struct Guardrails {
 }
 
 /// Most actions in one window on the targets of a policy, made by any policy or by hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BlastRadius {
     /// Of a hundred of its known targets, rounded down, but at least one action; absent: `max` alone counts. 0 means none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
     /// However many targets there are; 0 means none.
     pub max: u32,
+    /// The tag whose values divide the fleet into parts, each with a budget of its own; targets without it are one part.
+    /// Absent: the whole fleet is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "zone")]
+    pub per: Option<String>,
 }
 
 impl Default for BlastRadius {
     fn default() -> Self {
-        Self { percent: Some(5), max: 10 }
+        Self { percent: Some(5), max: 10, per: None }
     }
 }
 
 impl BlastRadius {
     /// The actions that `fleet` known targets allow.
     #[must_use]
-    pub fn allows(self, fleet: u32) -> u32 {
+    pub fn allows(&self, fleet: u32) -> u32 {
         let share = match self.percent {
             None => u32::MAX,
             Some(0) => 0,
@@ -84,7 +99,7 @@ impl BlastRadius {
 
 /// If most of a fleet looks dead, the one who looks is more likely to be wrong: nothing is done until that has been over
 /// for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct MassFailure {
     /// At least so many targets of the policy are violated,
@@ -95,35 +110,60 @@ pub struct MassFailure {
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "5m")]
     pub quiet: Duration,
+    /// The tag whose values divide the fleet into parts that are judged apart; absent: the blast radius' tag; `*`: the whole
+    /// fleet is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "zone")]
+    pub per: Option<String>,
 }
 
 impl Default for MassFailure {
     fn default() -> Self {
-        Self { targets: 5, percent: 30, quiet: Duration::from_mins(5) }
+        Self { targets: 5, percent: 30, quiet: Duration::from_mins(5), per: None }
     }
 }
 
 impl MassFailure {
     /// Whether `sick` of `fleet` known targets are too many to be believed.
     #[must_use]
-    pub fn is(self, sick: u32, fleet: u32) -> bool {
+    pub fn is(&self, sick: u32, fleet: u32) -> bool {
         sick >= self.targets && u64::from(sick) * 100 >= u64::from(fleet) * u64::from(self.percent)
     }
 }
 
+/// The whole fleet, where a tag is asked for.
+pub const WHOLE: &str = "*";
+
+impl Guardrails {
+    /// The tag by which the blast radius is counted.
+    #[must_use]
+    pub fn blast_tag(&self) -> Option<&str> {
+        self.blast_radius.per.as_deref()
+    }
+
+    /// The tag by which mass failures are.
+    #[must_use]
+    pub fn mass_tag(&self) -> Option<&str> {
+        self.mass_failure.per.as_deref().or(self.blast_tag()).filter(|tag| *tag != WHOLE)
+    }
+}
+
 /// What limits all actions together, whoever asks for them and wherever.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Everywhere {
     /// Most actions in one window; 0 means none.
     pub max_actions: u32,
     /// The length of that window.
     pub window: Duration,
+    /// What undoes what.
+    pub opposites: Arc<Opposites>,
 }
 
 impl Default for Guardrails {
     fn default() -> Self {
         Self {
             hold: Duration::ZERO,
+            keep: Duration::ZERO,
             cooldown: Duration::from_mins(10),
             max_actions: 10,
             window: Duration::from_mins(10),
@@ -131,6 +171,7 @@ impl Default for Guardrails {
             tries: None,
             relapse: Duration::from_hours(1),
             blast_radius: BlastRadius::default(),
+            flapping: Flapping::default(),
             mass_failure: MassFailure::default(),
             breaker: 5,
             rest: Duration::from_mins(30),

@@ -57,6 +57,10 @@ pub struct Standing {
     pub busy: bool,
     /// When the last of them ended.
     pub last_ended_at: Option<Timestamp>,
+    /// Since when it has been clear without a break.
+    pub clear_since: Option<Timestamp>,
+    /// Until when its pair is flapping, if it was when it opened.
+    pub flapping_until: Option<Timestamp>,
     /// When the condition was last seen violated.
     pub last_violated_at: Timestamp,
     /// The word of its latest decision, to count repeats.

@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 14] = [
+pub(crate) const ALL: [Fault; 20] = [
     Fault::Paused,
     Fault::Silenced,
     Fault::Busy,
@@ -14,6 +14,12 @@ pub(crate) const ALL: [Fault; 14] = [
     Fault::GlobalBudget,
     Fault::BlastRadius,
     Fault::MassFailure,
+    Fault::Between,
+    Fault::Keep,
+    Fault::Domain,
+    Fault::Opposite,
+    Fault::Duel,
+    Fault::Flapping,
     Fault::Awaiting,
     Fault::Refused,
     Fault::Asks,
@@ -76,6 +82,18 @@ pub(crate) enum Fault {
     ApprovalAuthor,
     /// What nobody has approved runs.
     ApprovalState,
+    /// What is not met any more is over, though it is not clear.
+    Between,
+    /// A moment of being clear is enough.
+    Keep,
+    /// The parts of a fleet are one.
+    Domain,
+    /// What was just done may be undone.
+    Opposite,
+    /// Who was in a duel goes on.
+    Duel,
+    /// What opens again and again is acted on again and again.
+    Flapping,
 }
 
 #[cfg(test)]

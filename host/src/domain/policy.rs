@@ -184,6 +184,9 @@ pub struct Spec {
     pub mode: Mode,
     /// As the author wrote it.
     pub condition: Value,
+    /// When it is over, as the author wrote it; none: when the condition is not met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clear: Option<Value>,
     /// The kind of action.
     pub action: String,
     /// Given to the plugin as they are.

@@ -41,14 +41,15 @@ impl Spec {
     /// The most actions that the guardrails let it make in any hour, and the one of them that says so. Budgets are of
     /// sliding windows: in an hour that begins with a burst there fit as many as windows have begun in it.
     #[must_use]
-    pub fn worst(&self, pattern: &Pattern, everywhere: Option<Everywhere>) -> Worst {
+    pub fn worst(&self, pattern: &Pattern, everywhere: Option<&Everywhere>) -> Worst {
         let rails = &self.guardrails;
         let alone = matches!(pattern, Pattern::Exactly(_));
         let touched = if alone { rails.blast_radius.allows(1) } else { rails.blast_radius.max };
-        let mut bounds = vec![
-            (bursts(rails.max_actions, rails.window), Bound::MaxActions),
-            (bursts(touched, rails.window), Bound::BlastRadius),
-        ];
+        let mut bounds = vec![(bursts(rails.max_actions, rails.window), Bound::MaxActions)];
+        // In how many parts its fleet is, the policy does not say.
+        if alone || rails.blast_tag().is_none() {
+            bounds.push((bursts(touched, rails.window), Bound::BlastRadius));
+        }
         if alone {
             // Inside an incident the time to settle takes the cooldown's place.
             let settles = (0..).map_while(|step| self.rung(step)).map(|rung| rung.settle);

@@ -2,6 +2,7 @@
 //! out; it asks no clock, no database and takes no lock. The writer (pipeline/) feeds it under the partition's
 //! lock and throws a partition's state away when its transaction fails.
 
+mod alive;
 pub mod analysis;
 mod condition;
 mod findings;

@@ -10,14 +10,17 @@ use super::series::{Series, TargetState};
 use super::view::View;
 use crate::domain::Timestamp;
 use crate::domain::event::{HashedMap, Identity, Tags};
+use crate::domain::fleet::Domains;
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     /// Met.
     Met,
-    /// Not met.
+    /// Over: not met or, where the policy says when it is over, that.
     Clear,
+    /// Not met any more, and not over either.
+    Between,
     /// Neither: a sample is missing, or too old.
     NoData,
     /// Neither: the evaluation failed.
@@ -28,7 +31,8 @@ impl Truth {
     /// What is worth more where one policy finds several: met before clear before unknown.
     pub(super) fn rank(self) -> u8 {
         match self {
-            Self::Met => 3,
+            Self::Met => 4,
+            Self::Between => 3,
             Self::Clear => 2,
             Self::Failed => 1,
             Self::NoData => 0,
@@ -46,14 +50,11 @@ pub struct Limits {
     pub sparing: bool,
 }
 
-/// How often a target that sends samples is said to be alive.
-const NOTED: Duration = Duration::from_hours(1);
-
 /// Where a series is: its target, and its place there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeriesKey {
-    target: u32,
-    series: u32,
+    pub(super) target: u32,
+    pub(super) series: u32,
 }
 
 /// One sample as it reaches the engine.
@@ -102,7 +103,7 @@ pub struct Partition {
     pub incomplete: bool,
     /// When the tick looked last.
     ticked_at: Option<Timestamp>,
-    targets: Vec<TargetState>,
+    pub(super) targets: Vec<TargetState>,
     by_name: HashMap<TargetKey, u32>,
     by_identity: HashedMap<Identity, SeriesKey>,
     by_series_id: HashMap<i64, SeriesKey>,
@@ -163,7 +164,7 @@ impl Partition {
                 simulated,
                 kind: kind.to_owned(),
                 namespace: namespace.to_owned(),
-                noted_at: Timestamp::from_micros(i64::MIN),
+                noted: (Timestamp::from_micros(i64::MIN), Domains::default()),
                 windowed: (i64::MIN, false),
                 series: Vec::new(),
                 pairs: Vec::new(),
@@ -219,9 +220,9 @@ impl Partition {
         let mut code = 0;
         for at in &concerned {
             let judged = judge(policies, target, (*at, key), sample, (now, limits));
-            findings.count(*at, judged.truth);
-            code = code.max(match judged.truth {
-                Truth::Clear => 1,
+            findings.count(*at, judged.condition);
+            code = code.max(match judged.condition {
+                Truth::Clear | Truth::Between => 1,
                 Truth::Met => 2,
                 Truth::NoData => 3,
                 Truth::Failed => 4,
@@ -232,16 +233,6 @@ impl Partition {
         }
         target.series[key.series as usize].policies = concerned;
         code
-    }
-
-    /// The name of that series' target, if it is a real one and it is an hour or more since this was asked.
-    pub fn alive(&mut self, key: SeriesKey, now: Timestamp) -> Option<Arc<str>> {
-        let target = &mut self.targets[key.target as usize];
-        if !target.named || target.simulated || target.noted_at >= now.before(NOTED) {
-            return None;
-        }
-        target.noted_at = now;
-        Some(target.name.clone())
     }
 
     #[cfg(test)]
@@ -299,7 +290,7 @@ impl Partition {
                         continue;
                     }
                     let judged = judge(policies, target, (policy, key), sample, (now, limits));
-                    findings.count(policy, judged.truth);
+                    findings.count(policy, judged.condition);
                     if judged.violated || judged.standing {
                         merge(&mut of_target, judged.finding(target, (policy, key), sample));
                     }
@@ -324,6 +315,9 @@ fn merge(found: &mut Vec<Finding>, finding: Finding) {
 
 /// One evaluation's result.
 struct Judged {
+    /// What the condition says.
+    condition: Truth,
+    /// What that means for an incident.
     truth: Truth,
     violated: bool,
     standing: bool,
@@ -357,12 +351,24 @@ fn judge(
 ) -> Judged {
     let compiled = policies.get(at);
     let fresh_from = now.before(limits.lookback);
-    let series = &target.series[key.series as usize];
-    let reads = compiled.program.reads();
-    let view = View { target, reads, metric: (series, sample.value), fresh_from, now };
-    let truth = view.truth(&compiled.program);
-    let saw = if truth == Truth::Met { view.saw(&compiled.program) } else { Vec::new() };
+    let metric = (&target.series[key.series as usize], sample.value);
+    let view = |program| View::of(program, target, metric, (fresh_from, now));
+    let says = |program| view(program).says(program);
+    let condition = says(&compiled.program);
+    let truth = match &compiled.clear {
+        Some(clear) if condition != Truth::Met => match (condition, says(clear)) {
+            (_, Truth::Met) => Truth::Clear,
+            (Truth::Clear, Truth::Clear) => Truth::Between,
+            (Truth::Clear, unknown) | (unknown, _) => unknown,
+        },
+        Some(_) | None => condition,
+    };
+    let saw = match (truth, &compiled.clear) {
+        (Truth::Met, _) => view(&compiled.program).saw(&compiled.program),
+        (Truth::Clear, Some(clear)) if target.stands(compiled.policy.id) => view(clear).saw(clear),
+        (Truth::Clear | Truth::Between | Truth::NoData | Truth::Failed, _) => Vec::new(),
+    };
     let (violated, standing) =
-        target.advance(compiled.policy.id, truth, compiled.policy.guardrails.hold, now);
-    Judged { truth, violated, standing, saw }
+        target.advance(compiled.policy.id, condition, compiled.policy.guardrails.hold, now);
+    Judged { condition, truth, violated, standing, saw }
 }

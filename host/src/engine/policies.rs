@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::condition::{Fault, parse};
 use super::partition::Limits;
-use crate::cel::{Function, Program};
+use crate::cel::{Function, Program, Window};
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
 use crate::domain::policy::{Pattern, Policy};
@@ -18,6 +18,8 @@ pub struct Compiled {
     pub policy: Policy,
     /// When it is violated.
     pub program: Program,
+    /// When it is over; none: when it is not violated.
+    pub clear: Option<Program>,
     /// On what.
     pub pattern: Pattern,
     /// The longest of its windows; zero without any.
@@ -28,11 +30,27 @@ impl Compiled {
     /// Compiles a stored policy. It was checked when it was saved, so an error means that this version is
     /// stricter than the one that saved it.
     pub fn new(policy: Policy) -> Result<Self, Fault> {
-        let condition = parse(&policy.condition)?;
-        let program = Program::from_condition(&condition).map_err(Fault::Compile)?;
+        let compile =
+            |condition| parse(condition).and_then(|it| Program::from_condition(&it).map_err(Fault::Compile));
+        let (program, clear) = (compile(&policy.condition)?, policy.clear.as_ref().map(compile).transpose()?);
         let pattern = Pattern::new(&policy.target).map_err(Fault::Typed)?;
-        let window = program.windows().iter().map(|window| window.over).max().unwrap_or_default();
-        Ok(Self { policy, program, pattern, window })
+        let mut compiled = Self { policy, program, clear, pattern, window: Duration::ZERO };
+        compiled.window = compiled.windows().map(|window| window.over).max().unwrap_or_default();
+        Ok(compiled)
+    }
+
+    /// When it is over, as CEL, where the policy says so.
+    #[must_use]
+    pub fn over(&self) -> Option<&str> {
+        self.clear.as_ref().map(Program::source)
+    }
+
+    fn programs(&self) -> impl Iterator<Item = &Program> {
+        std::iter::once(&self.program).chain(&self.clear)
+    }
+
+    fn windows(&self) -> impl Iterator<Item = &Arc<Window>> {
+        self.programs().flat_map(Program::windows)
     }
 }
 
@@ -41,7 +59,7 @@ impl Compiled {
     /// the tick judges for one look-back longer than the longest window lasts. What uses `metric` needs a fresh event.
     pub(super) fn looks_back_to(&self, last_at: Timestamp, now: Timestamp, limits: Limits) -> bool {
         !self.window.is_zero()
-            && self.program.events().is_empty()
+            && self.programs().any(|program| program.events().is_empty())
             && last_at >= now.before(limits.lookback).before(self.window)
     }
 }
@@ -65,6 +83,8 @@ pub struct PolicySet {
     by_id: HashMap<i64, u32>,
     /// The policies that have windows, by id and version.
     windowed: BTreeSet<(i64, i64)>,
+    /// Tags by which a policy counts parts of its fleet.
+    domains: BTreeSet<Arc<str>>,
 }
 
 impl PolicySet {
@@ -75,7 +95,8 @@ impl PolicySet {
         for policy in compiled.into_iter().filter(|compiled| compiled.policy.enabled) {
             let at = u32::try_from(set.policies.len()).unwrap_or(u32::MAX);
             let mut names: Vec<&str> =
-                policy.program.reads().iter().map(|read| read.metric.as_str()).collect();
+                policy.programs().flat_map(Program::reads).map(|read| read.metric.as_str()).collect();
+            names.sort_unstable();
             names.dedup();
             for name in names {
                 let readers = set.readers.entry(name.to_owned()).or_default();
@@ -91,6 +112,8 @@ impl PolicySet {
             if !policy.window.is_zero() {
                 set.windowed.insert((policy.policy.id, policy.policy.version));
             }
+            let rails = &policy.policy.guardrails;
+            set.domains.extend([rails.blast_tag(), rails.mass_tag()].into_iter().flatten().map(Arc::from));
             set.by_id.insert(policy.policy.id, at);
             set.policies.push(policy);
         }
@@ -121,7 +144,7 @@ impl PolicySet {
         if self.windowed.is_empty() {
             return None;
         }
-        let windows = concerned.iter().flat_map(|at| self.get(*at).program.windows());
+        let windows = concerned.iter().flat_map(|at| self.get(*at).windows());
         let read: Vec<_> =
             windows.filter(|window| window.read.metric == metric && window.read.covers(tags)).collect();
         let sums = read.iter().filter(|window| matches!(window.function, Function::Sum | Function::Avg));
@@ -133,7 +156,7 @@ impl PolicySet {
     /// The metrics that windows read, and the longest window; none without any.
     #[must_use]
     pub fn windows(&self) -> Option<(Vec<String>, Duration)> {
-        let windows = || self.policies.iter().flat_map(|compiled| compiled.program.windows());
+        let windows = || self.policies.iter().flat_map(|compiled| compiled.windows());
         let longest = windows().map(|window| window.over).max()?;
         let names: BTreeSet<&str> = windows().map(|window| window.read.metric.as_str()).collect();
         Some((names.into_iter().map(str::to_owned).collect(), longest))
@@ -160,6 +183,12 @@ impl PolicySet {
     #[must_use]
     pub fn by_id(&self, id: i64) -> Option<&Arc<Compiled>> {
         self.by_id.get(&id).map(|at| self.get(*at))
+    }
+
+    /// Tags by which some policy counts parts of its fleet.
+    #[must_use]
+    pub fn domains(&self) -> &BTreeSet<Arc<str>> {
+        &self.domains
     }
 
     /// How many there are.

@@ -9,6 +9,7 @@ use super::partition::{Observed, Truth};
 use super::policies::PolicySet;
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
+use crate::domain::fleet::Domains;
 
 /// Samples with a time of their own that a series remembers, to know a repeat.
 const REMEMBERED: usize = 128;
@@ -24,6 +25,8 @@ pub(super) struct Series {
     pub(super) timed: VecDeque<(Timestamp, f64, i64)>,
     pub(super) policies: Box<[u32]>,
     pub(super) rev: i64,
+    /// The policies' revision at which its target's parts of fleets were looked up.
+    pub(super) placed: i64,
     /// Its samples, where a policy's window reads them.
     pub(super) history: Option<Box<History>>,
 }
@@ -35,8 +38,8 @@ pub(super) struct TargetState {
     pub(super) simulated: bool,
     pub(super) kind: String,
     pub(super) namespace: String,
-    /// When it was last said to be alive.
-    pub(super) noted_at: Timestamp,
+    /// When it was last said to be alive, and where it was then.
+    pub(super) noted: (Timestamp, Domains),
     /// At which revision of the policies it was found out whether one that concerns it has windows, and whether it has.
     pub(super) windowed: (i64, bool),
     pub(super) series: Vec<Series>,
@@ -64,6 +67,7 @@ impl Series {
             timed: VecDeque::new(),
             policies: Box::default(),
             rev: -1,
+            placed: -1,
             history: None,
         }
     }
@@ -179,7 +183,7 @@ impl TargetState {
                 pair.standing |= violated;
                 (violated, standing)
             }
-            Truth::Clear => {
+            Truth::Clear | Truth::Between => {
                 let Some(at) = self.pairs.iter().position(|pair| pair.policy_id == policy_id) else {
                     return (false, false);
                 };

@@ -263,6 +263,7 @@ fn compiled(expression: &str) -> Arc<Compiled> {
         target: "*".to_owned(),
         mode: Mode::Observe,
         condition: json!({"type": "cel", "expression": expression}),
+        clear: None,
         action: "restart".to_owned(),
         params: serde_json::Map::new(),
         steps: Vec::new(),

@@ -33,6 +33,25 @@ impl<'a> View<'a> {
     }
 }
 
+impl<'a> View<'a> {
+    /// What `program` sees of a target at the event of a series.
+    pub(super) fn of(
+        program: &'a Program,
+        target: &'a TargetState,
+        metric: (&'a Series, f64),
+        (fresh_from, now): (Timestamp, Timestamp),
+    ) -> Self {
+        Self { target, reads: program.reads(), metric, fresh_from, now }
+    }
+
+    /// What the condition says of it. One that asks for the event itself has nothing to say of the events of metrics that
+    /// it does not name: those led here because another condition of the policy reads them.
+    pub(super) fn says(&self, program: &Program) -> Truth {
+        let named = || self.reads.iter().any(|read| *read.metric == *self.metric.0.name);
+        if program.events().is_empty() || named() { self.truth(program) } else { Truth::NoData }
+    }
+}
+
 impl View<'_> {
     /// What the condition says of it.
     pub(super) fn truth(&self, program: &Program) -> Truth {

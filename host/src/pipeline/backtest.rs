@@ -96,7 +96,9 @@ pub async fn run(
                 break 'reading;
             }
             if at < wanted.from {
-                samples.iter().for_each(|sample| rehearsal.recall(sample, at >= judged_from));
+                for sample in &samples {
+                    rehearsal.recall(sample, at >= judged_from);
+                }
                 continue;
             }
             agenda.until(&mut rehearsal, at).await?;

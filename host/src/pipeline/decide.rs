@@ -3,22 +3,28 @@
 //! transaction.
 
 mod ask;
+mod flaps;
+mod fleet;
+mod lately;
+mod over;
 mod quiet;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use self::quiet::{facts, silenced};
 use crate::clock::Clock;
-use crate::domain::approval;
-use crate::domain::decide::{Decision, Fleet, Ledger, Reason, Violated, clears, decide, storms};
+use crate::domain::decide::{Decision, Ledger, Reason, Violated, decide};
 use crate::domain::event::{NO_TARGET, Tags};
+use crate::domain::fleet::Domains;
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Rung;
+use crate::domain::opposites::Act;
 use crate::domain::{Phase, Timestamp};
-use crate::engine::{Compiled, Finding, Truth};
+use crate::engine::{Compiled, Finding};
 use crate::store::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 
 /// One policy on one target.
@@ -62,8 +68,9 @@ pub struct Deciding<'a> {
     asked: HashMap<Pair, usize>,
     reserved: HashMap<(i64, bool), u32>,
     reserved_in_all: u32,
-    touched: Vec<String>,
-    sickened: HashMap<i64, u32>,
+    acts: Vec<(String, Act)>,
+    touched: Vec<(String, Arc<Domains>)>,
+    sickened: HashMap<(i64, String), u32>,
 }
 
 /// An incident that this plan knows.
@@ -130,6 +137,7 @@ impl<'a> Deciding<'a> {
             asked: HashMap::new(),
             reserved: HashMap::new(),
             reserved_in_all: 0,
+            acts: Vec::new(),
             touched: Vec::new(),
             sickened: HashMap::new(),
         }
@@ -140,41 +148,10 @@ impl<'a> Deciding<'a> {
     pub fn finding(&mut self, compiled: &Compiled, finding: &Finding, about: About<'_>) -> Came {
         let pair = Pair::of(compiled.policy.id, finding);
         if finding.violated {
+            self.clearing(&pair, None);
             return self.violated(compiled, finding, &pair, about);
         }
-        let standing = self.ledgers.get(&pair).and_then(|ledger| ledger.incident.clone());
-        let settle = settle(compiled, standing.as_ref());
-        match (finding.truth, standing) {
-            (Truth::Clear, Some(incident)) if clears(&incident, settle, finding.observed_at) => {
-                self.close(&pair, State::Healed, Some(finding.event_id));
-                Came::Cleared
-            }
-            (Truth::Clear, Some(incident)) if incident.busy && !incident.calm => {
-                self.calm(&pair);
-                Came::Nothing
-            }
-            (Truth::Clear, None) => Came::Cleared,
-            (Truth::Clear | Truth::Met | Truth::NoData | Truth::Failed, _) => Came::Nothing,
-        }
-    }
-
-    /// Ends an incident that has seen no data for too long, or whose policy is gone.
-    pub fn close(&mut self, pair: &Pair, state: State, event_id: Option<i64>) {
-        let why =
-            if state == State::Healed { "the condition is not met any more" } else { "its incident is over" };
-        self.withdraw(pair, (approval::State::Withdrawn, why.to_owned()));
-        if let Some(open) = self.open.remove(pair) {
-            let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.as_ref());
-            let acted = standing.filter(|standing| {
-                state == State::Healed && standing.state == State::Open && standing.actions > 0
-            });
-            let repaired_since = acted.filter(|_| !pair.simulated).map(|standing| standing.opened_at);
-            let closed = IncidentChange::Closed { incident: open.which, state, event_id, repaired_since };
-            self.plan.changes.push(closed);
-        }
-        if let Some(ledger) = self.ledgers.get_mut(pair) {
-            ledger.incident = None;
-        }
+        self.unviolated(compiled, finding, &pair)
     }
 
     /// Forgets what led up to here, as if nothing had ever happened to that pair.
@@ -201,6 +178,7 @@ impl<'a> Deciding<'a> {
         ledger.used += self.reserved.get(&(pair.policy, pair.simulated)).copied().unwrap_or(0);
         ledger.everybody.used += if pair.simulated { 0 } else { self.reserved_in_all };
         self.fleet(compiled, pair, &mut ledger);
+        self.lately(pair, &mut ledger);
         let violated = Violated {
             has_target: finding.target.is_some(),
             observed_at: finding.observed_at,
@@ -221,37 +199,17 @@ impl<'a> Deciding<'a> {
                 let (word, until) = (reason.word(), reason.until());
                 let held = ledger.silenced.filter(|_| matches!(reason, Reason::Silenced { .. }));
                 let silence = held.as_ref().map(|held| held.id);
-                if let (Some(held), Value::Object(facts)) = (held, &mut facts) {
-                    facts.insert("silence".to_owned(), json!(held));
+                if let Value::Object(facts) = &mut facts {
+                    facts.insert("guardrail".to_owned(), json!(reason));
+                    facts.extend(held.map(|held| ("silence".to_owned(), json!(held))));
                 }
+                self.stopped(pair, reason);
                 (Verdict::Suppress { reason: word, until, silence }, word, None)
             }
             Decision::HandOver(why) => (self.hand_over(pair, why), why.word(), None),
         };
         self.note(pair, (which, finding.event_id), (verdict, word), facts);
         Came::Violated { decision: word, action, incident: which }
-    }
-
-    /// What this plan adds to what the database knows of a policy's targets; and a storm it finds is noted.
-    fn fleet(&mut self, compiled: &Compiled, pair: &Pair, ledger: &mut Ledger) {
-        if pair.simulated {
-            // Nothing simulated can hurt anybody, and nothing real is to hold it back.
-            ledger.fleet = Fleet { known: u32::MAX, ..Fleet::default() };
-            return;
-        }
-        ledger.fleet.sick += self.sickened.get(&pair.policy).copied().unwrap_or(0);
-        let limit = compiled.policy.guardrails.blast_radius.allows(ledger.fleet.known);
-        // Matching them one by one is only worth it where it can matter.
-        let most = u32::try_from(self.touched.len()).unwrap_or(u32::MAX).saturating_add(ledger.fleet.touched);
-        if most >= limit {
-            let here = self.touched.iter().filter(|target| compiled.pattern.matches(target)).count();
-            ledger.fleet.touched += u32::try_from(here).unwrap_or(u32::MAX);
-        }
-        // Who only observes has nothing to stop, and its fleet was not counted.
-        let acts = compiled.policy.mode.acts();
-        if acts && storms(&compiled.policy, ledger) && !self.plan.storms.contains(&pair.policy) {
-            self.plan.storms.push(pair.policy);
-        }
     }
 
     /// Writes the decision down, or counts it where it only repeats.
@@ -290,8 +248,9 @@ impl<'a> Deciding<'a> {
         compiled: &Compiled,
         finding: &Finding,
         pair: &Pair,
-        evidence: Value,
+        mut evidence: Value,
     ) -> Which {
+        let flapping_until = self.flaps(compiled, finding, pair, &mut evidence);
         let which = Which::New(self.plan.opened.len());
         self.plan.opened.push(IncidentDraft {
             id: 0,
@@ -303,9 +262,10 @@ impl<'a> Deciding<'a> {
             simulated: pair.simulated,
             event_id: finding.event_id,
             observed_at: finding.observed_at,
+            flapping_until,
             evidence,
         });
-        *self.sickened.entry(pair.policy).or_default() += u32::from(!pair.simulated);
+        self.sicken(compiled, pair);
         self.open.insert(pair.clone(), Open { which, reason: None, silence: None, last_change: None });
         self.ledgers.entry(pair.clone()).or_default().incident = Some(Standing {
             id: 0,
@@ -316,6 +276,8 @@ impl<'a> Deciding<'a> {
             tries: 0,
             busy: false,
             last_ended_at: None,
+            clear_since: None,
+            flapping_until,
             last_violated_at: self.plan.now,
             reason: None,
             silence: None,
@@ -340,7 +302,8 @@ impl<'a> Deciding<'a> {
         *self.reserved.entry((pair.policy, pair.simulated)).or_default() += 1;
         if !pair.simulated {
             self.reserved_in_all += 1;
-            self.touched.push(pair.target.clone());
+            self.touched.push((pair.target.clone(), self.place(pair)));
+            self.did(pair, &kind);
         }
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);

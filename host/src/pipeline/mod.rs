@@ -13,6 +13,7 @@ pub mod known;
 pub mod loops;
 #[cfg(test)]
 mod model;
+mod notice;
 mod push;
 pub mod rehearsal;
 pub mod remediate;

@@ -3,24 +3,28 @@
 //! taken away once ([`Fault`]), and must be missed.
 
 mod asks;
+mod promises;
 pub(super) mod scene;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::scene::{Random, policy};
+use self::scene::{Random, domains, known, opposites, policy};
 use super::decide::{About, Deciding, Pair};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::decide::{Fleet, Ledger, Spent};
-use crate::domain::event::Tags;
+use crate::domain::decide::{Ledger, Spent};
+use crate::domain::event::{NO_TARGET, Tags};
+use crate::domain::flapping::Flaps;
+use crate::domain::fleet::{Counted, Domains, Parts};
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Relapse;
 use crate::domain::mutant::{ALL, Fault, PLANTED};
-use crate::domain::policy::Mode;
+use crate::domain::opposites::{Act, Duel, Lately, Of, Opposites};
+use crate::domain::silence::Active;
 use crate::engine::{Compiled, Finding, Known, Partition, SeriesKey, Truth};
-use crate::store::{IncidentChange, Plan, Verdict};
+use crate::store::Plan;
 
 const TARGETS: usize = 8;
 const STEPS: usize = 200;
@@ -35,6 +39,7 @@ struct Made {
     target: String,
     incident: i64,
     step: usize,
+    kind: String,
     ended: Option<Timestamp>,
     /// It waits for people's yes, until then.
     waits: Option<Timestamp>,
@@ -46,29 +51,50 @@ struct Open {
     id: i64,
     state: State,
     opened_at: Timestamp,
+    clear_since: Option<Timestamp>,
+    flapping_until: Option<Timestamp>,
 }
 
 struct World {
     random: Random,
     clock: Clock,
     policies: Vec<Compiled>,
+    /// Where each target is, and those without one.
+    places: HashMap<String, Arc<Domains>>,
+    /// How many targets each policy has, by its two tags.
+    known: Vec<(Counted, Counted)>,
     key: SeriesKey,
     incidents: HashMap<Pair, Open>,
     healed: HashMap<Pair, (usize, Timestamp)>,
     /// When a request last came to nothing.
     refused: HashMap<Pair, Timestamp>,
+    /// Since when nothing but clear was observed.
+    clear: HashMap<Pair, Timestamp>,
     actions: Vec<Made>,
-    storms: HashMap<i64, Timestamp>,
+    storms: HashMap<(i64, String), Timestamp>,
+    /// What the store would have of duels.
+    duels: Vec<(String, Duel)>,
+    /// Each opening, and until when it was flapping as it was recorded.
+    openings: HashMap<Pair, Vec<(Timestamp, Option<Timestamp>)>>,
+    /// Who was in one, over which target and until when, as the history has it.
+    duelists: HashMap<(i64, String), Timestamp>,
+    opposites: Arc<Opposites>,
     paused: bool,
     /// The target that people want left alone.
     silenced: Option<String>,
+    /// The same, as the store would have it: made once, since that takes its time.
+    silences: Active,
     next_id: i64,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let policies = (1..=3).map(|id| policy(id, &mut random)).collect();
+        let policies: Vec<Compiled> = (1..=3).map(|id| policy(id, &mut random)).collect();
+        let names: Vec<String> = (0..TARGETS).map(|n| format!("web-{n}")).collect();
+        let all = names.iter().map(String::as_str).chain([NO_TARGET]);
+        let places = all.map(|name| (name.to_owned(), Arc::new(domains(name)))).collect();
+        let counts = policies.iter().map(|of| known(of, &names)).collect();
         let mut partition = Partition::default();
         let tags = Arc::new(Tags::new());
         let identity = crate::domain::event::Series::new("m".to_owned(), Tags::new(), None).identity;
@@ -87,27 +113,31 @@ impl World {
             random,
             clock: Clock::manual(Timestamp::from_micros(1_800_000_000_000_000)),
             policies,
+            places,
+            known: counts,
             incidents: HashMap::new(),
             healed: HashMap::new(),
             refused: HashMap::new(),
+            clear: HashMap::new(),
             actions: Vec::new(),
             storms: HashMap::new(),
+            duels: Vec::new(),
+            openings: HashMap::new(),
+            duelists: HashMap::new(),
+            opposites: opposites(),
             paused: false,
             silenced: None,
+            silences: Active::default(),
             next_id: 1,
         }
     }
 
     fn step(&mut self) -> Result<(), String> {
-        match self.random.below(11) {
+        match self.random.below(12) {
             0..=5 => self.event(),
             6 => {
-                let by = self.random.seconds(240);
+                let by = self.random.seconds(400);
                 self.clock.advance(by);
-                Ok(())
-            }
-            10 => {
-                self.answer();
                 Ok(())
             }
             7 | 8 => {
@@ -126,10 +156,19 @@ impl World {
                 }
                 Ok(())
             }
+            11 => {
+                self.answer();
+                Ok(())
+            }
+            9 => {
+                self.by_hand();
+                Ok(())
+            }
             _ => {
                 self.paused = self.random.below(4) == 0;
                 let target = self.random.below(TARGETS as u64 * 2);
                 self.silenced = (target < TARGETS as u64).then(|| format!("web-{target}"));
+                self.silences = scene::silence(self.silenced.as_deref(), self.clock.now());
                 Ok(())
             }
         }
@@ -141,14 +180,18 @@ impl World {
         self.clock.advance(by);
         let named = self.random.below(20) > 0;
         let target = named.then(|| format!("web-{}", self.random.below(TARGETS as u64)));
-        let met = self.random.below(3) > 0;
+        let truth = match self.random.below(9) {
+            0..=5 => Truth::Met,
+            6 => Truth::Between,
+            _ => Truth::Clear,
+        };
         let age = if self.random.below(8) == 0 { self.random.seconds(600) } else { Duration::ZERO };
         for at in 0..self.policies.len() {
             let finding = Finding {
                 policy: u32::try_from(at).unwrap_or(0),
                 target: target.as_deref().map(Arc::from),
-                truth: if met { Truth::Met } else { Truth::Clear },
-                violated: met,
+                truth,
+                violated: truth == Truth::Met,
                 standing: true,
                 observed_at: self.clock.now().before(age),
                 event_id: 1,
@@ -165,6 +208,11 @@ impl World {
         let now = self.clock.now();
         let pair = Pair::of(self.policies[at].policy.id, finding);
         let ledger = self.ledger(at, &pair, now);
+        if finding.truth == Truth::Clear {
+            self.clear.entry(pair.clone()).or_insert(now);
+        } else {
+            self.clear.remove(&pair);
+        }
         let mut plan = Plan { now, ..Plan::default() };
         let clock = self.clock.clone();
         let tags = Tags::new();
@@ -197,13 +245,15 @@ impl World {
                 tries: u32::try_from(tries).unwrap_or(0),
                 busy: of.last().is_some_and(|made| made.ended.is_none()),
                 last_ended_at: of.last().and_then(|made| made.ended),
+                clear_since: open.clear_since,
+                flapping_until: open.flapping_until,
                 last_violated_at: now,
                 reason: None,
                 silence: None,
                 calm: false,
             }
         });
-        let (known, touched, sick) = self.fleet(at, now);
+        let fleet = self.parts(at, now).of(policy, Arc::clone(&self.places[&pair.target]));
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Ledger {
             incident,
@@ -213,17 +263,56 @@ impl World {
                 self.actions.iter().filter(|made| made.policy == pair.policy && made.at > since).count(),
             ),
             paused: self.paused.then_some(None),
-            silences: scene::silence(self.silenced.as_deref(), now),
+            silences: self.silences.clone(),
             silenced: None,
             everybody: Spent {
                 used: number(self.since(now.before(EVERYBODY.1)).count()),
                 limit: EVERYBODY.0,
                 until: None,
             },
-            fleet: Fleet { known, touched, sick, storm_at: self.storms.get(&pair.policy).copied() },
+            fleet,
             failures: (0, None),
             awaiting: self.waiting(pair),
             refused_at: self.refused.get(pair).copied(),
+            flaps: self.flaps(at, pair, now),
+            lately: self.lately(&pair.target, now),
+            opposites: Arc::clone(&self.opposites),
+        }
+    }
+
+    /// What the store would have of a target's opposites.
+    fn lately(&self, target: &str, now: Timestamp) -> Lately {
+        let acts = self
+            .since(now.before(self.opposites.window))
+            .filter(|made| made.target == target && made.is_its());
+        let act = |made: &Made| Act {
+            action: Of::Known(0),
+            policy: made.policy,
+            kind: made.kind.clone(),
+            at: made.at,
+        };
+        let duels = self.duels.iter().filter(|(over, duel)| *over == target && duel.until > now);
+        Lately { acts: acts.map(act).collect(), duels: duels.map(|(_, duel)| duel.clone()).collect() }
+    }
+
+    /// What the store would count of a pair's openings.
+    fn flaps(&self, at: usize, pair: &Pair, now: Timestamp) -> Flaps {
+        let since = now.before(self.policies[at].policy.guardrails.flapping.within);
+        let openings = self.openings.get(pair).into_iter().flatten().filter(|(at, _)| *at > since);
+        Flaps {
+            openings: u32::try_from(openings.clone().count()).unwrap_or(u32::MAX),
+            until: openings.filter_map(|(_, until)| *until).max(),
+        }
+    }
+
+    /// A person scales a target, if nothing is against it.
+    fn by_hand(&mut self) {
+        let (now, target) = (self.clock.now(), format!("web-{}", self.random.below(TARGETS as u64)));
+        let kind = ["scale-up", "scale-down"][usize::try_from(self.random.below(2)).unwrap_or(0)].to_owned();
+        let spent = self.since(now.before(EVERYBODY.1)).count();
+        if !self.paused && spent < EVERYBODY.0 as usize && self.undone(&target, &kind, now).is_none() {
+            let (incident, step, ended, waits) = (0, 0, Some(now), None);
+            self.actions.push(Made { at: now, policy: 0, target, incident, step, kind, ended, waits });
         }
     }
 
@@ -231,123 +320,22 @@ impl World {
         self.actions.iter().filter(move |made| made.at > since)
     }
 
-    fn fleet(&self, at: usize, now: Timestamp) -> (u32, u32, u32) {
-        let compiled = &self.policies[at];
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let known = (0..TARGETS).filter(|n| compiled.pattern.matches(&format!("web-{n}"))).count();
-        let window = now.before(compiled.policy.guardrails.window);
-        let touched = self.since(window).filter(|made| compiled.pattern.matches(&made.target)).count();
-        let sick = self.incidents.keys().filter(|pair| pair.policy == compiled.policy.id).count();
-        (number(known), number(touched), number(sick))
-    }
-
-    fn apply(&mut self, at: usize, finding: &Finding, pair: &Pair, plan: &Plan) -> Result<(), String> {
-        let before = self.incidents.get(pair).cloned();
-        for _ in &plan.opened {
-            if before.is_some() {
-                return Err("a second incident of one policy and target".to_owned());
-            }
-            self.incidents
-                .insert(pair.clone(), Open { id: self.next_id, state: State::Open, opened_at: plan.now });
-            self.next_id += 1;
+    /// What the store would count of a policy's targets.
+    fn parts(&self, at: usize, now: Timestamp) -> Parts {
+        let (compiled, rails) = (&self.policies[at], &self.policies[at].policy.guardrails);
+        let touched =
+            self.since(now.before(rails.window)).filter(|made| compiled.pattern.matches(&made.target));
+        let sick = self.incidents.keys().filter(|pair| pair.policy == compiled.policy.id);
+        let mine = self.storms.iter().filter(|((policy, _), _)| *policy == compiled.policy.id);
+        let place = |target: &String, tag| self.places[target].place(tag);
+        let (known, watched) = self.known[at].clone();
+        Parts {
+            known,
+            touched: Counted::new(touched.map(|made| place(&made.target, rails.blast_tag()))),
+            watched,
+            sick: Counted::new(sick.map(|pair| place(&pair.target, rails.mass_tag()))),
+            storms: mine.map(|((_, part), at)| (part.clone(), *at)).collect(),
         }
-        for change in &plan.changes {
-            match change {
-                IncidentChange::Decided { verdict: Verdict::Act(_), .. } => {
-                    self.acted(at, (finding, None), pair, plan)?
-                }
-                IncidentChange::Decided { verdict: Verdict::Ask(_), .. } => {
-                    let until = plan.now.after(self.policies[at].policy.approval.within);
-                    self.acted(at, (finding, Some(until)), pair, plan)?
-                }
-                IncidentChange::Withdrawn { .. } => self.refuse(pair, plan.now),
-                IncidentChange::Decided { verdict: Verdict::HandOver(_), .. } => {
-                    if let Some(open) = self.incidents.get_mut(pair) {
-                        open.state = State::HandedOver;
-                    }
-                }
-                IncidentChange::Decided { verdict: Verdict::Suppress { .. }, .. } => {}
-                IncidentChange::Calm { .. } => {}
-                IncidentChange::Closed { .. } => self.closed(at, finding, pair)?,
-            }
-        }
-        for policy in &plan.storms {
-            self.storms.insert(*policy, plan.now);
-        }
-        Ok(())
-    }
-
-    /// An action was made: is every promise kept?
-    fn acted(
-        &mut self,
-        at: usize,
-        (finding, waits): (&Finding, Option<Timestamp>),
-        pair: &Pair,
-        plan: &Plan,
-    ) -> Result<(), String> {
-        let (policy, now) = (&self.policies[at].policy, plan.now);
-        let rails = &policy.guardrails;
-        let draft = plan.actions.first().ok_or("acted without an action")?;
-        let step = usize::try_from(draft.step.unwrap_or(0)).unwrap_or(usize::MAX);
-        let incident = self.incidents.get(pair).cloned().ok_or("acted without an incident")?;
-        let of_pair: Vec<&Made> = self
-            .actions
-            .iter()
-            .filter(|made| made.policy == pair.policy && made.target == pair.target)
-            .collect();
-        let earlier: Vec<&&Made> =
-            of_pair.iter().filter(|made| made.incident == incident.id && made.is_its()).collect();
-        let promise = |kept: bool, what: &str| if kept { Ok(()) } else { Err(what.to_owned()) };
-        promise(finding.target.is_some(), "acted without a target")?;
-        let asks = if waits.is_some() { Mode::Approve } else { Mode::Auto };
-        promise(policy.mode == asks, "a policy that observes or has to ask acted")?;
-        promise(self.waiting(pair).is_none(), "asked twice")?;
-        let refused = self.refused.get(pair).is_none_or(|at| now >= at.after(rails.cooldown));
-        promise(refused, "asked again right after a no")?;
-        promise(!self.paused, "acted in a pause")?;
-        promise(self.silenced.as_ref() != Some(&pair.target), "acted on what was to be left alone")?;
-        promise(incident.state == State::Open, "acted after a human was given it")?;
-        promise(now.since(finding.observed_at) <= rails.max_event_age, "acted on an old event")?;
-        promise(earlier.iter().all(|made| made.ended.is_some()), "two at once")?;
-        if let Some(last) = earlier.last() {
-            let settle = policy.rung(last.step).map_or(Duration::ZERO, |rung| rung.settle);
-            let settled = last.ended.map(|ended| ended.after(settle));
-            promise(
-                settled.is_none_or(|settled| finding.observed_at > settled),
-                "judged before it had settled",
-            )?;
-            promise(step == last.step || step == last.step + 1, "a step was left out, or gone back to")?;
-        } else if let Some(last) = of_pair.last() {
-            promise(now >= last.at.after(rails.cooldown), "acted within the cooldown")?;
-        }
-        let tries = earlier.iter().filter(|made| made.step == step).count() + 1;
-        let allowed = policy.rung(step).map(|rung| rung.tries).ok_or("acted on a step that is none")?;
-        promise(tries <= allowed as usize, "one step made more actions than it may")?;
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let mine = self.since(now.before(rails.window)).filter(|made| made.policy == pair.policy).count();
-        promise(number(mine) < rails.max_actions, "over the policy's budget")?;
-        promise(
-            number(self.since(now.before(EVERYBODY.1)).count()) < EVERYBODY.0,
-            "over everybody's budget",
-        )?;
-        let (known, touched, sick) = self.fleet(at, now);
-        let share = rails.blast_radius.percent.map_or(u32::MAX, |_| (known / 5).max(1));
-        promise(touched < share.min(rails.blast_radius.max), "more of the fleet than may be touched")?;
-        promise(!(sick >= 6 && sick * 100 >= known * 60), "a fleet that looks dead was believed")?;
-        let quiet = self.storms.get(&pair.policy).is_none_or(|at| now >= at.after(rails.mass_failure.quiet));
-        promise(quiet, "acted before the quiet time was over")?;
-        promise(draft.expires_at.is_some() != waits.is_some(), "an action that never expires")?;
-        let made = Made {
-            at: now,
-            policy: pair.policy,
-            target: pair.target.clone(),
-            incident: incident.id,
-            step,
-            ended: None,
-            waits,
-        };
-        self.actions.push(made);
-        Ok(())
     }
 }
 

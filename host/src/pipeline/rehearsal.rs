@@ -162,7 +162,8 @@ impl Rehearsal {
         at: Timestamp,
     ) -> Result<Self, Error> {
         let scratch = tempfile::Builder::new().prefix("vigil-rehearsal-").tempdir()?;
-        let store = Store::scratch(&scratch.path().join("scratch.db")).await?.within(stage.everywhere);
+        let store =
+            Store::scratch(&scratch.path().join("scratch.db")).await?.within(stage.everywhere.clone());
         let clock = Clock::manual(at);
         let metrics = Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?;
         let mut writer = Writer::new(Parts {

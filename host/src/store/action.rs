@@ -5,15 +5,17 @@ use serde_json::json;
 use super::plan::ActionDraft;
 use super::record::{add_action, add_audit};
 use super::sql::statements;
-use super::{ApprovalRefused, Error, Moved, Result, Store, Tx, ids, ledger, on, pause, rows, slot};
+use super::{ApprovalRefused, Error, Moved, Result, Store, Tx, duel, ids, ledger, on, pause, rows, slot};
 use crate::domain::action::Step;
 use crate::domain::approval;
 use crate::domain::audit::Entry;
 use crate::domain::decide::Reason;
+use crate::domain::opposites::Of;
+use crate::domain::rail::Rail;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
-    LOOK = "SELECT target, state FROM action WHERE id = $1";
+    LOOK = "SELECT target, kind, state FROM action WHERE id = $1";
     STANDS = "SELECT state, kind, owner, priority, incident_id FROM action WHERE id = $1{lock}";
     MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = (queued OR $8), run_at = $5,
         details = COALESCE($6, details), error_message = COALESCE($7, error_message)
@@ -122,7 +124,8 @@ impl Store {
         {
             return Ok(making);
         }
-        let held = if draft.queued { self.held(&mut tx, now).await? } else { None };
+        let what = (draft.target.as_str(), draft.kind.as_str());
+        let held = if draft.queued { self.held(&mut tx, what, now).await? } else { None };
         draft.queued &= held.is_none();
         draft.id = ids::take(&mut tx, "action", 1).await?;
         add_action(&mut tx, draft, (None, actor), now).await?;
@@ -191,11 +194,27 @@ impl Store {
         self.change(id, Change { step, actor, details, error: None }, now).await
     }
 
-    /// Why an action made by hand may not be queued now, if there is a reason.
-    pub(super) async fn held(&self, tx: &mut Tx, now: Timestamp) -> Result<Option<Reason>> {
-        let spent = ledger::spent(tx, self.everywhere, now).await?;
+    /// Why an action made by hand may not be queued now, if there is a reason. A duel that is stopped by this is written
+    /// down.
+    pub(super) async fn held(
+        &self,
+        tx: &mut Tx,
+        (target, kind): (&str, &str),
+        now: Timestamp,
+    ) -> Result<Option<Reason>> {
+        let spent = ledger::spent(tx, &self.everywhere, now).await?;
         if let Some(pause) = pause::stands(tx, now).await? {
             return Ok(Some(Reason::Paused { until: pause.until }));
+        }
+        let opposites = &self.everywhere.opposites;
+        if opposites.concern(kind) {
+            let lately = duel::lately(tx, target, now.before(opposites.window), now).await?;
+            if let Some(conflict) = lately.stops(opposites, (0, kind), now) {
+                if let (Some(stopped), Of::Known(id)) = (&conflict.duel, conflict.action) {
+                    duel::stop(tx, target, (stopped, id), now).await?;
+                }
+                return Ok(Some(Reason::Rail(Rail::Opposite(conflict))));
+            }
         }
         Ok((spent.used >= spent.limit).then_some(Reason::GlobalBudget { until: spent.until }))
     }
@@ -203,15 +222,16 @@ impl Store {
     async fn change(&self, id: i64, change: Change<'_>, now: Timestamp) -> Result<Cancelled> {
         let mut tx = self.begin().await?;
         let (look, sql) = (tx.text(&LOOK), tx.text(&STANDS));
-        let seen: Option<(String, String)> =
+        let seen: Option<(String, String, String)> =
             on!(&mut tx, c => sqlx::query_as(look).bind(id).fetch_optional(c).await?);
-        let Some((target, state)) = seen else { return Ok(Cancelled::Missing) };
+        let Some((target, kind, state)) = seen else { return Ok(Cancelled::Missing) };
         if change.step == Step::Cancel && state == Phase::Approval.word() {
             drop(tx);
             return self.withdrawn(id, change, now).await;
         }
         // What everybody shares is locked before a slot is.
-        let held = if change.step == Step::Enqueue { self.held(&mut tx, now).await? } else { None };
+        let asks = change.step == Step::Enqueue;
+        let held = if asks { self.held(&mut tx, (&target, &kind), now).await? } else { None };
         slot::lock(&mut tx, &target).await?;
         let row: (String, String, Option<String>, i64, Option<i64>) =
             on!(&mut tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
@@ -219,6 +239,7 @@ impl Store {
         let before = rows::phase(&word)?;
         let Some(mut after) = before.after(change.step) else { return Ok(Cancelled::Refused(before)) };
         if let Some(held) = held {
+            tx.commit().await?;
             return Ok(Cancelled::Held(held));
         }
         if change.step == Step::Enqueue {

@@ -102,7 +102,9 @@ impl Writing {
         let (id, row, hash) = (pending.row.action_id, &pending.row, yes.plan.hash());
         let incident = tx.text(&INCIDENT);
         on!(tx, c => sqlx::query(incident).bind(row.incident_id).fetch_optional(c).await?.is_some());
-        if let Some(at) = pending.reserved_at {
+        if let Some(asked_at) = pending.reserved_at {
+            // Until now nothing was done: the windows of budgets and the cooldown count from here.
+            let at = if yes.counted == Counted::Enough { now.micros() } else { asked_at };
             let sql = tx.text(&RESERVE);
             on!(tx, c => sqlx::query(sql).bind(id).bind(row.policy_id).bind(&row.target).bind(at)
                 .execute(c).await?.rows_affected());

@@ -6,9 +6,9 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, approval, approve, audit, claim, drift, effect, finish, fleet, history, ids, ingest, ledger,
-    list, migrate, node, numbers, pause, policy, pull, query, read, record, rehearse, report, retention,
-    revision, samples, setting, silence, slot, stale, status, sweep, token, why,
+    action, approval, approve, audit, claim, drift, duel, effect, finish, fleet, history, ids, ingest,
+    ledger, list, migrate, node, numbers, pause, policy, pull, query, read, record, rehearse, report,
+    retention, revision, samples, setting, silence, slot, stale, status, sweep, token, why,
 };
 
 impl Store {
@@ -22,6 +22,7 @@ impl Store {
             claim::STATEMENTS,
             claim::MORE,
             drift::STATEMENTS,
+            duel::STATEMENTS,
             effect::STATEMENTS,
             finish::STATEMENTS,
             fleet::STATEMENTS,

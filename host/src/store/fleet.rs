@@ -1,25 +1,40 @@
 //! The targets that send samples, and how many of a policy's are violated at once.
 
+use std::collections::HashMap;
+
 use super::ingest::{Writing, broken};
 use super::plan::Plan;
 use super::sql::statements;
-use super::{Result, Store, Tx, on, rows};
+use super::{Result, Store, Tx, on};
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
+use crate::domain::fleet::Domains;
 
 statements! { pub(super) STATEMENTS:
-    NOTE = "INSERT INTO fleet (target, seen_at) VALUES ($1, $2)
-        ON CONFLICT (target) DO UPDATE SET seen_at = excluded.seen_at";
-    FLEET = "SELECT target FROM fleet WHERE seen_at > $1";
+    NOTE = "INSERT INTO fleet (target, seen_at, domains) VALUES ($1, $2, $3)
+        ON CONFLICT (target) DO UPDATE SET seen_at = excluded.seen_at, domains = excluded.domains";
+    FLEET = "SELECT target, domains FROM fleet WHERE seen_at > $1";
     OPEN = "SELECT id, policy_id, policy_name, target, opened_at, last_event_id FROM incident
         WHERE cleared_at IS NULL AND simulated = FALSE ORDER BY id DESC LIMIT $1";
     TAGS = "SELECT tags FROM series WHERE id = $1";
-    TOUCHED = "SELECT target FROM reservation WHERE at > $1";
+    TOUCHED = "SELECT r.target, COALESCE(f.domains, '{}') FROM reservation r LEFT JOIN fleet f ON f.target = r.target
+        WHERE r.at > $1";
     TOUCHES = "SELECT COUNT(*) FROM reservation WHERE at > $1";
-    SICK = "SELECT COUNT(DISTINCT target), (SELECT seen_at FROM storm WHERE policy_id = $1) FROM incident
+    SICK = "SELECT COUNT(DISTINCT target) FROM incident
         WHERE policy_id = $1 AND cleared_at IS NULL AND simulated = FALSE";
-    STORM = "INSERT INTO storm (policy_id, seen_at) VALUES ($1, $2)
-        ON CONFLICT (policy_id) DO UPDATE SET seen_at = excluded.seen_at";
+    SICK_WHERE = "SELECT DISTINCT i.target, COALESCE(f.domains, '{}') FROM incident i
+        LEFT JOIN fleet f ON f.target = i.target
+        WHERE i.policy_id = $1 AND i.cleared_at IS NULL AND i.simulated = FALSE";
+    STORMS = "SELECT domain, seen_at FROM mass_failure WHERE policy_id = $1";
+    STORM = "INSERT INTO mass_failure (policy_id, domain, seen_at) VALUES ($1, $2, $3)
+        ON CONFLICT (policy_id, domain) DO UPDATE SET seen_at = excluded.seen_at";
+}
+
+/// A target and where it is.
+pub(crate) type Located = (String, Domains);
+
+fn located(rows: Vec<(String, String)>) -> Vec<Located> {
+    rows.into_iter().map(|(target, domains)| (target, Domains::read(&domains))).collect()
 }
 
 /// An incident that has not cleared, and what its last event said.
@@ -44,9 +59,9 @@ impl Store {
     pub async fn alive(&self, since: Timestamp) -> Result<Vec<String>> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&FLEET);
-        let rows: Vec<(String,)> =
+        let rows: Vec<(String, String)> =
             on!(&mut tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?);
-        Ok(rows.into_iter().map(|(target,)| target).collect())
+        Ok(rows.into_iter().map(|(target, _)| target).collect())
     }
 
     /// The newest `most` incidents of real targets that have not cleared; their events' tags only if `tagged`.
@@ -73,12 +88,11 @@ impl Store {
 }
 
 impl Writing {
-    /// The names of the real targets that have sent samples since then.
-    pub async fn fleet(&mut self, since: Timestamp) -> Result<Vec<String>> {
+    /// The real targets that have sent samples since then.
+    pub async fn fleet(&mut self, since: Timestamp) -> Result<Vec<Located>> {
         let tx = self.begun().await?;
         let sql = tx.text(&FLEET);
-        let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?);
-        Ok(rows.into_iter().map(|(target,)| target).collect())
+        Ok(located(on!(tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?)))
     }
 
     /// How many actions were reserved since then, by whom ever.
@@ -90,31 +104,46 @@ impl Writing {
     }
 
     /// The target of each action that was reserved since then, by whom ever.
-    pub async fn touched(&mut self, since: Timestamp) -> Result<Vec<String>> {
+    pub async fn touched(&mut self, since: Timestamp) -> Result<Vec<Located>> {
         let tx = self.begun().await?;
         let sql = tx.text(&TOUCHED);
-        let rows: Vec<(String,)> = on!(tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?);
-        Ok(rows.into_iter().map(|(target,)| target).collect())
+        Ok(located(on!(tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?)))
     }
 
-    /// How many targets of a policy are violated, and when they were last too many.
-    pub async fn sick(&mut self, policy: i64) -> Result<(u32, Option<Timestamp>)> {
+    /// How many targets of a policy are violated.
+    pub async fn sick(&mut self, policy: i64) -> Result<u32> {
         let tx = self.begun().await?;
         let sql = tx.text(&SICK);
-        let (count, storm): (i64, Option<i64>) =
-            on!(tx, c => sqlx::query_as(sql).bind(policy).fetch_one(c).await?);
-        Ok((u32::try_from(count).unwrap_or(u32::MAX), rows::time(storm)))
+        let (count,): (i64,) = on!(tx, c => sqlx::query_as(sql).bind(policy).fetch_one(c).await?);
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Which targets of a policy are violated.
+    pub async fn sick_where(&mut self, policy: i64) -> Result<Vec<Located>> {
+        let tx = self.begun().await?;
+        let sql = tx.text(&SICK_WHERE);
+        Ok(located(on!(tx, c => sqlx::query_as(sql).bind(policy).fetch_all(c).await?)))
+    }
+
+    /// When too many targets of a policy were last violated, by the part of its fleet.
+    pub async fn storms(&mut self, policy: i64) -> Result<HashMap<String, Timestamp>> {
+        let tx = self.begun().await?;
+        let sql = tx.text(&STORMS);
+        let rows: Vec<(String, i64)> = on!(tx, c => sqlx::query_as(sql).bind(policy).fetch_all(c).await?);
+        Ok(rows.into_iter().map(|(domain, at)| (domain, Timestamp::from_micros(at))).collect())
     }
 }
 
 /// Writes down who is alive and what storms.
 pub(super) async fn note(tx: &mut Tx, plan: &Plan) -> Result<()> {
     let (note, storm) = (tx.text(&NOTE), tx.text(&STORM));
-    for target in &plan.seen {
-        on!(tx, c => sqlx::query(note).bind(&**target).bind(plan.now.micros()).execute(c).await?.rows_affected());
+    for alive in &plan.seen {
+        on!(tx, c => sqlx::query(note).bind(&*alive.target).bind(plan.now.micros()).bind(alive.domains.text())
+            .execute(c).await?.rows_affected());
     }
-    for policy in &plan.storms {
-        on!(tx, c => sqlx::query(storm).bind(*policy).bind(plan.now.micros()).execute(c).await?.rows_affected());
+    for (policy, domain) in &plan.storms {
+        on!(tx, c => sqlx::query(storm).bind(*policy).bind(domain).bind(plan.now.micros())
+            .execute(c).await?.rows_affected());
     }
     Ok(())
 }

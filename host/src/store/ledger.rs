@@ -5,6 +5,7 @@ use super::sql::statements;
 use super::{Result, Tx, on, rows};
 use crate::domain::Timestamp;
 use crate::domain::decide::{Awaiting, Ledger, Spent};
+use crate::domain::flapping::Flaps;
 use crate::domain::guardrails::Everywhere;
 use crate::domain::incident::{Standing, State};
 use crate::domain::ladder::Relapse;
@@ -20,8 +21,10 @@ statements! { pub(super) STATEMENTS:
         ORDER BY a.completed_at DESC LIMIT $2) l";
     RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
-    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
-        i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
+    FLAPS = "SELECT COUNT(*), MAX(flapping_until) FROM incident WHERE policy_id = $1 AND target = $2
+        AND simulated = $3 AND opened_at > $4";
+    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since,
+        i.flapping_until, i.reason, i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used,
         w.expires_at AS asked_until, w.policy_version AS asked_version,
@@ -41,8 +44,8 @@ statements! { pub(super) STATEMENTS:
         last_action_id = (SELECT MAX(a.id) FROM action a WHERE a.incident_id = $1 AND a.step IS NOT NULL
             AND a.withheld IS NULL) WHERE id = $1";
     // Simulated actions reserve nothing in the ledger; what holds them back is counted in their own rows.
-    LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.reason,
-        i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
+    LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since,
+        i.flapping_until, i.reason, i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
         (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2) AS reserved_at,
         (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used,
         CAST(NULL AS BIGINT) AS asked_until, CAST(NULL AS BIGINT) AS asked_version,
@@ -61,6 +64,8 @@ struct Row {
     step: Option<i64>,
     tries: Option<i64>,
     last_violated_at: Option<i64>,
+    clear_since: Option<i64>,
+    flapping_until: Option<i64>,
     reason: Option<String>,
     silence_id: Option<i64>,
     calm_at: Option<i64>,
@@ -92,6 +97,8 @@ impl Row {
             tries: u32::try_from(self.tries.unwrap_or(0)).unwrap_or(u32::MAX),
             busy: phase.is_some_and(|phase| !phase.ended()),
             last_ended_at: self.completed_at.map(Timestamp::from_micros),
+            clear_since: rows::time(self.clear_since),
+            flapping_until: rows::time(self.flapping_until),
             last_violated_at: Timestamp::from_micros(self.last_violated_at.unwrap_or(0)),
             reason: self.reason,
             silence: self.silence_id,
@@ -136,6 +143,20 @@ impl Writing {
         })
     }
 
+    /// How often incidents of that policy and target have opened since then.
+    pub async fn flaps(
+        &mut self,
+        policy: i64,
+        (target, simulated): (&str, bool),
+        since: Timestamp,
+    ) -> Result<Flaps> {
+        let tx = self.begun().await?;
+        let sql = tx.text(&FLAPS);
+        let (count, until): (i64, Option<i64>) = on!(tx, c => sqlx::query_as(sql)
+            .bind(policy).bind(target).bind(simulated).bind(since.micros()).fetch_one(c).await?);
+        Ok(Flaps { openings: u32::try_from(count).unwrap_or(u32::MAX), until: rows::time(until) })
+    }
+
     /// The last incident of that policy and target that an action healed.
     async fn relapse(&mut self, policy: i64, (target, simulated): (&str, bool)) -> Result<Option<Relapse>> {
         let tx = self.begun().await?;
@@ -161,7 +182,7 @@ impl Writing {
     }
 
     /// What everybody has spent of the window they share; nobody spends more of it until this transaction ends.
-    pub async fn spent(&mut self, everywhere: Everywhere, now: Timestamp) -> Result<Spent> {
+    pub async fn spent(&mut self, everywhere: &Everywhere, now: Timestamp) -> Result<Spent> {
         spent(self.begun().await?, everywhere, now).await
     }
 
@@ -180,7 +201,7 @@ pub(super) async fn lock_all(tx: &mut Tx) -> Result<()> {
 }
 
 /// See [`Writing::spent`].
-pub(super) async fn spent(tx: &mut Tx, everywhere: Everywhere, now: Timestamp) -> Result<Spent> {
+pub(super) async fn spent(tx: &mut Tx, everywhere: &Everywhere, now: Timestamp) -> Result<Spent> {
     lock_all(tx).await?;
     let sql = tx.text(&SPENT);
     let since = now.before(everywhere.window).micros();

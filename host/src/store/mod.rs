@@ -9,6 +9,7 @@ mod check;
 mod chunk;
 mod claim;
 mod drift;
+mod duel;
 mod effect;
 mod finish;
 mod fleet;
@@ -46,6 +47,7 @@ mod why;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -61,6 +63,7 @@ pub use claim::{Claimed, Dispatch, Lease, Planned, Task, TaskApproval};
 pub use drift::{DriftRow, Drifted};
 pub use effect::Effect;
 pub use finish::{Ending, Finished};
+pub(crate) use fleet::Located;
 pub use fleet::OpenIncident;
 pub use ids::Block;
 pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
@@ -265,7 +268,8 @@ impl Store {
             }
         };
         // Until somebody says what is allowed, nothing is.
-        let everywhere = Everywhere { max_actions: 0, window: Duration::from_hours(1) };
+        let everywhere =
+            Everywhere { max_actions: 0, window: Duration::from_hours(1), opposites: Arc::default() };
         Ok(Self { pool, everywhere, silences: silence::Memory::default() })
     }
 
@@ -277,8 +281,8 @@ impl Store {
 
     /// What limits all actions together.
     #[must_use]
-    pub fn everywhere(&self) -> Everywhere {
-        self.everywhere
+    pub fn everywhere(&self) -> &Everywhere {
+        &self.everywhere
     }
 
     fn dialect(&self) -> Dialect {

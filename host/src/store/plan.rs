@@ -1,12 +1,12 @@
 //! What one transaction of the writer is to record, as values.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::{Moved, NewSample, NewSeries, PartitionSeq};
 use crate::domain::approval::{self, ActionPlan, Terms};
+use crate::domain::fleet::Alive;
 use crate::domain::incident::State;
+use crate::domain::opposites::{Duel, Of};
 use crate::domain::{Phase, Timestamp};
 
 /// Everything of one transaction.
@@ -27,9 +27,9 @@ pub struct Plan {
     /// New samples, in the order of `partitions`, their ids consecutive.
     pub samples: Vec<NewSample>,
     /// Real targets that send samples, to be noted once an hour.
-    pub seen: Vec<Arc<str>>,
-    /// Policies of which too many targets are violated.
-    pub storms: Vec<i64>,
+    pub seen: Vec<Alive>,
+    /// Policies of which too many targets are violated, and the part of the fleet in which they are.
+    pub storms: Vec<(i64, String)>,
     /// New incidents.
     pub opened: Vec<IncidentDraft>,
     /// What happens to incidents, in order.
@@ -38,9 +38,20 @@ pub struct Plan {
     pub actions: Vec<ActionDraft>,
     /// Actions that waited for an approval and were withdrawn; known when it is recorded.
     pub withdrawn: Vec<Moved>,
+    /// Duels that were stopped, each with its target.
+    pub duels: Vec<(String, Duel)>,
 }
 
 impl Plan {
+    /// The id of an action, which those of the plan have once they are recorded.
+    #[must_use]
+    pub fn action_id(&self, action: Of) -> i64 {
+        match action {
+            Of::Known(id) => id,
+            Of::New(at) => self.actions[at].id,
+        }
+    }
+
     /// Whether samples are all there is.
     pub(super) fn only_samples(&self) -> bool {
         self.ticked.is_empty()
@@ -73,6 +84,8 @@ pub struct IncidentDraft {
     pub event_id: i64,
     /// When that was observed.
     pub observed_at: Timestamp,
+    /// Until when its pair is flapping, if it is.
+    pub flapping_until: Option<Timestamp>,
     /// The values the condition saw.
     pub evidence: Value,
 }
@@ -133,6 +146,13 @@ pub enum IncidentChange {
         /// Why, in words.
         why: String,
     },
+    /// It is clear, or not any more.
+    Clearing {
+        /// Which.
+        incident: Which,
+        /// Since when; none: it is not.
+        since: Option<Timestamp>,
+    },
     /// Its condition is clear while an action of it waits or runs.
     Calm {
         /// Which.
@@ -146,6 +166,8 @@ pub enum IncidentChange {
         state: State,
         /// By which event, if one.
         event_id: Option<i64>,
+        /// What was seen then, where the policy says of its own when it is over; else null.
+        saw: Value,
         /// When it opened, where it has acted and healed.
         repaired_since: Option<Timestamp>,
     },
@@ -157,6 +179,7 @@ impl IncidentChange {
         match self {
             Self::Decided { incident, .. }
             | Self::Withdrawn { incident, .. }
+            | Self::Clearing { incident, .. }
             | Self::Calm { incident }
             | Self::Closed { incident, .. } => *incident,
         }

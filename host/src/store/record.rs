@@ -10,6 +10,7 @@ use super::{Result, Tx, approval, ids, on, rows, slot};
 use crate::domain::audit::Entry;
 use crate::domain::incident::State;
 use crate::domain::ladder::Judgement;
+use crate::domain::opposites::Of;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
@@ -18,7 +19,7 @@ statements! { pub(super) STATEMENTS:
     TICKED = "UPDATE partition_state SET ticked_at = $2 WHERE id IN {ids}";
     OPEN_INCIDENT = "INSERT INTO incident (id, policy_id, policy_name, policy_version, severity, target, state,
         opened_at, event_id, last_event_id, last_violated_at, violations, actions, reason, evidence,
-        simulated) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10)";
+        simulated, flapping_until) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10, $11)";
     VIOLATED = "UPDATE incident SET violations = violations + $2, last_event_id = $3, last_violated_at = $4,
         reason = $5, silence_id = $6, calm_at = NULL WHERE id = $1";
     CALM = "UPDATE incident SET calm_at = $2 WHERE id = $1 AND calm_at IS NULL";
@@ -26,7 +27,9 @@ statements! { pub(super) STATEMENTS:
         tries = CASE WHEN step = $3 THEN tries + 1 ELSE 1 END, step = $3 WHERE id = $1";
     JUDGE = "UPDATE action SET verdict = $2 WHERE verdict IS NULL
         AND id = (SELECT last_action_id FROM incident WHERE id = $1)";
-    TOLD = "UPDATE incident SET told_at = $2 WHERE id = $1";
+    // An incident of which a human was told while it is open may be handed over later.
+    TOLD = "UPDATE incident SET told_at = $2 WHERE id = $1 AND state = 'handed_over'";
+    CLEARING = "UPDATE incident SET clear_since = $2 WHERE id = $1";
     CLOSE = "UPDATE incident SET state = CASE WHEN state = 'open' THEN $2 ELSE state END,
         closed_at = COALESCE(closed_at, $3), cleared_at = $3 WHERE id = $1 AND cleared_at IS NULL";
     HAND_OVER = "UPDATE incident SET state = 'handed_over', closed_at = $2, reason = $3
@@ -52,6 +55,7 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         add_series(tx, series).await?;
     }
     super::fleet::note(tx, plan).await?;
+    super::duel::record(tx, plan).await?;
     if !plan.ticked.is_empty() {
         let (sql, list) = (tx.text(&TICKED), super::ingest::list_of(&plan.ticked));
         on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());
@@ -99,7 +103,8 @@ async fn open_incident(tx: &mut Tx, draft: &IncidentDraft, now: Timestamp) -> Re
     let sql = tx.text(&OPEN_INCIDENT);
     on!(tx, c => sqlx::query(sql).bind(draft.id).bind(draft.policy_id).bind(&draft.policy_name)
         .bind(draft.policy_version).bind(draft.severity).bind(&draft.target).bind(now.micros())
-        .bind(draft.event_id).bind(draft.evidence.to_string()).bind(draft.simulated).execute(c).await?.rows_affected());
+        .bind(draft.event_id).bind(draft.evidence.to_string()).bind(draft.simulated)
+        .bind(draft.flapping_until.map(Timestamp::micros)).execute(c).await?.rows_affected());
     let facts = json!({"policy": draft.policy_name, "policy_version": draft.policy_version,
         "target": draft.target, "simulated": draft.simulated, "event_id": draft.event_id,
         "saw": draft.evidence});
@@ -113,6 +118,9 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     for at in order {
         let incident = plan.actions[at].incident.map(|which| id_of(&plan.opened, which));
         let draft = &mut plan.actions[at];
+        if let Some(incident) = incident.filter(|_| draft.tells) {
+            draft.params = telling(&draft.params, incident);
+        }
         add_action(tx, draft, (incident, "system"), plan.now).await?;
         if let (Some((policy, _, _)), Some(incident)) = (&draft.policy, incident) {
             let (reserve, acted, told) = (tx.text(&RESERVE), tx.text(&ACTED), tx.text(&TOLD));
@@ -133,6 +141,15 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The parameters of an action that tells a human, with the incident's id.
+fn telling(params: &str, incident: i64) -> String {
+    let mut params: Value = rows::json(params);
+    if let Some(members) = params.as_object_mut() {
+        members.entry("incident_id").or_insert(json!(incident));
+    }
+    params.to_string()
 }
 
 /// Inserts one action and gives it its target's slot if that is free. A simulated one is over at once.
@@ -202,20 +219,26 @@ async fn apply(tx: &mut Tx, plan: &mut Plan, change: &IncidentChange) -> Result<
             plan.withdrawn.extend(approval::withdraw(tx, id, (*state, why), plan.now).await?);
             Ok(())
         }
+        IncidentChange::Clearing { incident, since } => {
+            let (id, sql) = (id_of(&plan.opened, *incident), tx.text(&CLEARING));
+            on!(tx, c => sqlx::query(sql).bind(id).bind(since.map(Timestamp::micros)).execute(c).await?.rows_affected());
+            Ok(())
+        }
         IncidentChange::Calm { incident } => {
             let (sql, id) = (tx.text(&CALM), id_of(&plan.opened, *incident));
             on!(tx, c => sqlx::query(sql).bind(id).bind(plan.now.micros()).execute(c).await?.rows_affected());
             Ok(())
         }
-        IncidentChange::Closed { incident, state, event_id, .. } => {
+        IncidentChange::Closed { incident, state, event_id, saw, .. } => {
             let id = id_of(&plan.opened, *incident);
             let sql = tx.text(&CLOSE);
             on!(tx, c => sqlx::query(sql).bind(id).bind(state.word()).bind(plan.now.micros()).execute(c).await?.rows_affected());
             if *state == State::Healed {
                 judge(tx, id, Judgement::Healed).await?;
             }
+            let facts = json!({"event_id": event_id, "saw": saw});
             let verb = if *state == State::Expired { "incident.expired" } else { "incident.cleared" };
-            add_audit(tx, &Entry::incident("system", verb, id, json!({"event_id": event_id})), plan.now).await
+            add_audit(tx, &Entry::incident("system", verb, id, facts), plan.now).await
         }
     }
 }
@@ -240,6 +263,8 @@ async fn decided(
         Verdict::HandOver(_) => judge(tx, id, Judgement::Unknown).await?,
         Verdict::Suppress { .. } => {}
     }
+    let named = named(plan, facts);
+    let facts = &named;
     let row = ids::take(tx, "decision", 1).await?;
     let sql = tx.text(&ADD_DECISION);
     on!(tx, c => sqlx::query(sql).bind(row).bind(id).bind(plan.now.micros()).bind(event_id).bind(word)
@@ -252,6 +277,17 @@ async fn decided(
     let mut entry = Entry::incident("system", "incident.decided", id, facts);
     entry.action_id = action;
     add_audit(tx, &entry, plan.now).await
+}
+
+/// The facts, with the id of an action of this very plan where they name one.
+fn named(plan: &Plan, facts: &Value) -> Value {
+    let mut facts = facts.clone();
+    if let Some(guardrail) = facts.get_mut("guardrail").and_then(Value::as_object_mut)
+        && let Some(at) = guardrail.remove("in_plan").and_then(|at| usize::try_from(at.as_u64()?).ok())
+    {
+        guardrail.insert("action_id".to_owned(), json!(plan.action_id(Of::New(at))));
+    }
+    facts
 }
 
 /// Notes what was found of the incident's last action, if it has made one and that is not known yet.

@@ -13,6 +13,7 @@ use crate::domain::audit::Entry;
 use crate::domain::decide::Reason;
 
 statements! { pub(super) STATEMENTS:
+    WHAT = "SELECT target, kind FROM action WHERE id = $1";
     LOOK = "SELECT target FROM action WHERE id = $1";
     ASKED = "SELECT COUNT(*) FROM approval WHERE action_id = $1";
     STANDS = "SELECT state, kind, owner, queued, priority, incident_id FROM action WHERE id = $1{lock}";
@@ -88,7 +89,7 @@ impl Store {
         let mut tx = self.begin().await?;
         // What everybody shares is locked before a slot is.
         let asks = wanted.status == WireStatus::Pending;
-        let held = if asks { self.held(&mut tx, now).await? } else { None };
+        let held = if asks { self.held_action(&mut tx, id, now).await? } else { None };
         let Some(stands) = stands(&mut tx, id).await? else { return Ok(StatusSet::Missing) };
         let before = stands.phase.wire();
         if before == wanted.status {
@@ -112,6 +113,7 @@ impl Store {
         }
         if asks && stands.queued {
             if let Some(reason) = held {
+                tx.commit().await?;
                 return Ok(StatusSet::Held(reason));
             }
             reserve(&mut tx, id, &stands.target, now).await?;
@@ -124,6 +126,15 @@ impl Store {
         tx.commit().await?;
         let moved = Some(Moved::to(&stands.target, &stands.kind, after.wire()));
         Ok(StatusSet::Done { before, after, ready, moved })
+    }
+
+    /// Why an action may not be queued again now, if there is a reason.
+    async fn held_action(&self, tx: &mut Tx, id: i64, now: Timestamp) -> Result<Option<Reason>> {
+        let sql = tx.text(&WHAT);
+        let what: Option<(String, String)> =
+            on!(tx, c => sqlx::query_as(sql).bind(id).fetch_optional(c).await?);
+        let Some((target, kind)) = what else { return Ok(None) };
+        self.held(tx, (&target, &kind), now).await
     }
 }
 

@@ -244,6 +244,30 @@ fn what_was_asked_for_must_still_be_so() {
 }
 
 #[test]
+fn what_is_approved_late_counts_when_it_is_done() {
+    let scene = Scene::new(Setting::Small, "");
+    let mut rails = rails("0s");
+    rails["window"] = json!("4s");
+    scene.policy("one-at-a-time", "web-*", &json!({"guardrails": rails}));
+    let first = scene.asked("web-1");
+    wait_until(LONG, "the request to leave the window", || {
+        std::thread::sleep(Duration::from_millis(100));
+        scene.reading("web-2", 95.0) != ["budget"]
+    });
+    let second = scene.waiting("web-2");
+    scene.reading("web-1", 95.0);
+    scene.approve(&scene.ann, &first).expect(200);
+    scene.reading("web-2", 95.0);
+    let refused = scene.approve(&scene.ann, &second).expect(409);
+    assert!(said(&refused).starts_with("budget: "), "two in one window: {}", refused.text());
+    wait_until(LONG, "the window to pass", || {
+        std::thread::sleep(Duration::from_millis(100));
+        scene.reading("web-2", 95.0);
+        scene.approve(&scene.ann, &second).status == 200
+    });
+}
+
+#[test]
 fn a_request_stands_in_nobody_s_way() {
     let scene = Scene::new(Setting::Small, "");
     scene.policy("asks", "web-1", &json!({}));

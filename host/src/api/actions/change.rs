@@ -16,6 +16,8 @@ use crate::api::problem::{self, Problem};
 use crate::api::{Api, silences};
 use crate::domain::action::Step;
 use crate::domain::decide::Reason;
+use crate::domain::opposites::{Conflict, Of};
+use crate::domain::rail::Rail;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{Cancelled, Moved, StatusSet, Wanted};
 
@@ -50,6 +52,11 @@ fn held(reason: &Reason) -> String {
     let until = reason.until().map_or_else(String::new, |until| format!(", until {until}"));
     if matches!(reason, Reason::Paused { .. }) {
         return format!("all automation is paused{until}; DELETE /api/v1/pause lets it go on");
+    }
+    if let Reason::Rail(Rail::Opposite(Conflict { action: Of::Known(id), done, wanted, .. })) = reason {
+        return format!(
+            "{wanted} is the opposite of {done}, action {id}, which was just done to this target{until}"
+        );
     }
     format!("policies and people together have made as many actions as guardrails.max_actions allows{until}")
 }

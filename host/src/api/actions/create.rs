@@ -99,15 +99,19 @@ pub(super) struct CreatedAnswer {
 /// Why an action does not start.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Suppressed {
-    /// The reason's word: `paused` or `global_budget`.
+    /// The reason's word: `paused`, `opposite` or `global_budget`.
     reason: &'static str,
     /// Until when, where that is known.
     until: Option<Timestamp>,
+    /// The action whose opposite this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    action_id: Option<i64>,
 }
 
 impl Suppressed {
     fn by(reason: &Reason) -> Self {
-        Self { reason: reason.word(), until: reason.until() }
+        Self { reason: reason.word(), until: reason.until(), action_id: reason.action_id() }
     }
 }
 

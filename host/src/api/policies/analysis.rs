@@ -70,7 +70,7 @@ pub(super) async fn warnings(api: &Api, policy: &Policy) -> Vec<String> {
 }
 
 async fn of(api: &Api, policy: Policy) -> Result<Analysis, Problem> {
-    let (set, everywhere) = (api.in_force(), api.store.everywhere());
+    let (set, everywhere) = (api.in_force(), api.store.everywhere().clone());
     let known = set.by_id(policy.id).filter(|known| known.policy.version == policy.version).map(Arc::clone);
     // It may take a while among thousands of policies.
     let work = tokio::task::spawn_blocking(move || {
@@ -78,7 +78,7 @@ async fn of(api: &Api, policy: Policy) -> Result<Analysis, Problem> {
             Some(known) => known,
             None => Arc::new(Compiled::new(policy)?),
         };
-        Ok(analyze(&one, set.all().map(|other| &**other), Some(everywhere)))
+        Ok(analyze(&one, set.all().map(|other| &**other), Some(&everywhere)))
     });
     let done = work.await;
     let done = done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check ended early"))?;

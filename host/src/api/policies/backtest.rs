@@ -71,8 +71,11 @@ pub(super) async fn run(
     let ended = stop.clone().drop_guard();
     let begun = std::time::Instant::now();
     let (source, asked, heard) = (api.store.clone(), wanted.clone(), stop.clone());
-    let stage =
-        Stage { lookback: api.lookback, settings: api.settings.clone(), everywhere: api.store.everywhere() };
+    let stage = Stage {
+        lookback: api.lookback,
+        settings: api.settings.clone(),
+        everywhere: api.store.everywhere().clone(),
+    };
     let work = tokio::task::spawn_blocking(move || {
         let _room = room;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -26,7 +26,8 @@ const TRIES: usize = 20;
 const MEMBERS: [&str; 8] =
     ["description", "severity", "target", "enabled", "auto_remediate", "mode", "force", "params"];
 /// Members that only a replacement changes.
-const WHOLE: [&str; 7] = ["condition", "action", "guardrails", "cooldown", "name", "steps", "approval"];
+const WHOLE: [&str; 8] =
+    ["condition", "clear", "action", "guardrails", "cooldown", "name", "steps", "approval"];
 
 /// What a request wants of a policy, whatever it looks like.
 pub(super) enum Wanted {

@@ -3,22 +3,27 @@
 use serde_json::{Map, Value};
 
 use super::read::duration;
-use crate::domain::guardrails::{BlastRadius, MassFailure};
+use crate::domain::flapping::{Flapping, MOST};
+use crate::domain::guardrails::{BlastRadius, MassFailure, WHOLE};
 
-/// `{"percent": 5, "max": 10}`; without `percent`, `max` alone counts.
+/// `{"percent": 5, "max": 10, "per": "zone"}`; without `percent`, `max` alone counts; without `per`, the whole fleet is one.
 pub(super) fn blast_radius(value: &Value) -> Result<BlastRadius, String> {
-    let members = members(value, "blast_radius", &["percent", "max"])?;
+    let members = members(value, "blast_radius", &["percent", "max", "per"])?;
     let percent = percent(members, 0)?;
     let max = count(members, "max")?;
     if percent.is_none() && max.is_none() {
         return Err("blast_radius says percent, max or both".to_owned());
     }
-    Ok(BlastRadius { percent, max: max.unwrap_or(BlastRadius::default().max) })
+    let per = tag(members)?;
+    if per.as_deref() == Some(WHOLE) {
+        return Err("per names a tag; without it the whole fleet is one".to_owned());
+    }
+    Ok(BlastRadius { percent, max: max.unwrap_or(BlastRadius::default().max), per })
 }
 
-/// `{"targets": 5, "percent": 30, "quiet": "5m"}`; what is left out is as it is by default.
+/// `{"targets": 5, "percent": 30, "quiet": "5m", "per": "zone"}`; what is left out is as it is by default.
 pub(super) fn mass_failure(value: &Value) -> Result<MassFailure, String> {
-    let members = members(value, "mass_failure", &["targets", "percent", "quiet"])?;
+    let members = members(value, "mass_failure", &["targets", "percent", "quiet", "per"])?;
     let standard = MassFailure::default();
     let quiet = match members.get("quiet") {
         None => standard.quiet,
@@ -30,7 +35,36 @@ pub(super) fn mass_failure(value: &Value) -> Result<MassFailure, String> {
     if targets == 0 {
         return Err("targets is at least 1".to_owned());
     }
-    Ok(MassFailure { targets, percent: percent(members, 1)?.unwrap_or(standard.percent), quiet })
+    let percent = percent(members, 1)?.unwrap_or(standard.percent);
+    Ok(MassFailure { targets, percent, quiet, per: tag(members)? })
+}
+
+/// `{"changes": 6, "within": "1h"}`; what is left out is as it is by default.
+pub(super) fn flapping(value: &Value) -> Result<Flapping, String> {
+    let members = members(value, "flapping", &["changes", "within"])?;
+    let mut flapping = Flapping::default();
+    if let Some(changes) = count(members, "changes")? {
+        if !(2..=MOST).contains(&changes) {
+            return Err(format!("changes is a whole number from 2 to {MOST}"));
+        }
+        flapping.changes = changes;
+    }
+    if let Some(given) = members.get("within") {
+        let within = duration(given).filter(|within| !within.is_zero());
+        flapping.within = within
+            .ok_or_else(|| "within is a duration like \"1h\", above zero, at most 30 days".to_owned())?;
+    }
+    Ok(flapping)
+}
+
+/// The name of a tag.
+fn tag(members: &Map<String, Value>) -> Result<Option<String>, String> {
+    let Some(value) = members.get("per").filter(|value| !value.is_null()) else { return Ok(None) };
+    let name = value.as_str().map(str::trim);
+    let name =
+        name.filter(|name| (1..=255).contains(&name.chars().count()) && !name.contains(char::is_control));
+    name.map(|name| Some(name.to_owned()))
+        .ok_or_else(|| "per is the name of a tag, 1 to 255 characters".to_owned())
 }
 
 fn members<'v>(value: &'v Value, what: &str, known: &[&str]) -> Result<&'v Map<String, Value>, String> {

@@ -18,7 +18,7 @@ use crate::domain::policy::{Mode, Pattern, Severity, Spec};
 use crate::engine::{Fault as ConditionFault, parse_condition};
 
 /// Members of a policy that are read.
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 17] = [
     "name",
     "description",
     "severity",
@@ -27,6 +27,7 @@ const MEMBERS: [&str; 16] = [
     "auto_remediate",
     "mode",
     "condition",
+    "clear",
     "action",
     "params",
     "guardrails",
@@ -37,14 +38,24 @@ const MEMBERS: [&str; 16] = [
     "threshold",
 ];
 /// Members whose meaning this version does not have yet: refused, never ignored.
-const NOT_YET: [&str; 2] = ["clear", "verify"];
+const NOT_YET: [&str; 2] = ["verify", "equivalence"];
 /// Guardrails whose meaning this version does not have yet.
-const RAILS_NOT_YET: [&str; 7] =
-    ["storm", "ramp", "opposites", "verdict", "verify", "max_concurrent", "failure_domain"];
+const RAILS_NOT_YET: [&str; 9] = [
+    "storm",
+    "ramp",
+    "opposites",
+    "verdict",
+    "verify",
+    "max_concurrent",
+    "failure_domain",
+    "equivalence",
+    "effectiveness",
+];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
-pub(super) const RAILS: [&str; 12] = [
+pub(super) const RAILS: [&str; 14] = [
     "for",
+    "keep",
     "cooldown",
     "max_actions",
     "window",
@@ -56,6 +67,7 @@ pub(super) const RAILS: [&str; 12] = [
     "rest",
     "blast_radius",
     "mass_failure",
+    "flapping",
 ];
 /// The most failures in a row that a breaker may wait for.
 const BREAKER: u32 = 100;
@@ -113,6 +125,7 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
     }
     let steps = steps(&mut fields);
     let condition = condition(&mut fields, &mut warnings)?;
+    let clear = clear(&mut fields, &mut warnings)?;
     match (name, action, condition) {
         (Some(name), Some(action), Some(condition)) if fields.faults.is_empty() => Ok(Draft {
             spec: Spec {
@@ -126,6 +139,7 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
                     Said::Mode(mode) => mode,
                 },
                 condition,
+                clear,
                 action,
                 params,
                 steps,
@@ -234,6 +248,7 @@ fn set(rails: &mut Guardrails, name: &str, value: &Value) -> Result<(), (&'stati
         "breaker" => rails.breaker = whole(1, BREAKER)?,
         "tries" => rails.tries = Some(whole(1, TRIES)?),
         "blast_radius" => rails.blast_radius = fleet::blast_radius(value).map_err(said)?,
+        "flapping" => rails.flapping = fleet::flapping(value).map_err(said)?,
         "mass_failure" => rails.mass_failure = fleet::mass_failure(value).map_err(said)?,
         _ => {
             let wrong = || said(format!("{name} is a duration like \"10m\", at most 30 days"));
@@ -246,6 +261,7 @@ fn set(rails: &mut Guardrails, name: &str, value: &Value) -> Result<(), (&'stati
 fn rail<'a>(rails: &'a mut Guardrails, name: &str) -> &'a mut Duration {
     match name {
         "for" => &mut rails.hold,
+        "keep" => &mut rails.keep,
         "cooldown" => &mut rails.cooldown,
         "window" => &mut rails.window,
         "settle" => &mut rails.settle,
@@ -283,28 +299,46 @@ fn condition(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<Opti
             return Ok(None);
         }
     };
+    compiled(fields, "condition", given, warnings)
+}
+
+/// When it is over, where the author says so.
+fn clear(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<Option<Value>, Problem> {
+    let Some(given) = fields.get("clear").cloned() else { return Ok(None) };
+    compiled(fields, "clear", given, warnings)
+}
+
+/// What is a condition, as it was given.
+fn compiled(
+    fields: &mut Fields<'_>,
+    member: &str,
+    given: Value,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Value>, Problem> {
     if !given.is_object() {
-        fields.fault("dict_type", "condition", "Input should be a valid dictionary");
+        fields.fault("dict_type", member, "Input should be a valid dictionary");
         return Ok(None);
     }
-    let invalid = |why: String| Problem::bad(format!("Invalid condition configuration: {why}"));
+    let what = if member == "clear" { "clear condition" } else { "condition" };
+    let invalid = |why: String| Problem::bad(format!("Invalid {what} configuration: {why}"));
     match parse_condition(&given)
         .and_then(|parsed| Program::from_condition(&parsed).map_err(ConditionFault::Compile))
     {
         Ok(program) => {
             if program.reads().is_empty() && !is_empty_list(&given) {
-                let msg = "Value error, the condition reads no metric, so nothing would ever evaluate it";
-                fields.fault("value_error", "condition", msg);
+                let msg =
+                    format!("Value error, the {what} reads no metric, so nothing would ever evaluate it");
+                fields.fault("value_error", member, &msg);
                 return Ok(None);
             }
             if is_empty_list(&given) {
-                warnings.push("the condition is an empty list: it is never met".to_owned());
+                warnings.push(format!("the {what} is an empty list: it is never met"));
             }
             Ok(Some(given))
         }
         Err(ConditionFault::Typed(why)) => Err(invalid(why)),
         Err(ConditionFault::Unknown(path)) => {
-            let mut loc = fields.at("condition");
+            let mut loc = fields.at(member);
             loc.extend(
                 path.iter().map(|part| part.parse::<u64>().map_or_else(|_| json!(part), |at| json!(at))),
             );
@@ -315,7 +349,7 @@ fn condition(fields: &mut Fields<'_>, warnings: &mut Vec<String>) -> Result<Opti
         Err(ConditionFault::Compile(errors)) if !holds_cel(&given) => Err(invalid(errors.to_string())),
         Err(ConditionFault::Compile(errors)) => {
             for error in errors.0 {
-                let mut loc = fields.at("condition");
+                let mut loc = fields.at(member);
                 for at in &error.path {
                     loc.extend([json!("conditions"), json!(at)]);
                 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::read::RAILS;
 use crate::domain::approval::PEOPLE;
+use crate::domain::flapping::MOST as FLAPS;
 use crate::domain::ladder::{STEPS, TRIES};
 use crate::domain::policy::Severity;
 
@@ -26,6 +27,8 @@ pub fn schema() -> Value {
             "flag": {"description": "true or false", "anyOf": [{"type": "null"}, {"type": "boolean"},
                 {"enum": [0, 1]}, {"type": "string"}]},
             "number": {"type": ["number", "string", "boolean"]},
+            "tag": {"type": ["string", "null"], "minLength": 1, "maxLength": 255,
+                "description": "A tag whose values divide the fleet into parts, such as zone"},
             "count": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
             "duration": {"description": "Such as \"10m\", or seconds; at most 30 days",
                 "anyOf": [{"type": "string"}, {"type": "number", "minimum": 0, "maximum": 2_592_000}]},
@@ -49,6 +52,8 @@ fn policy() -> Value {
             "auto_remediate": {"$ref": "#/$defs/flag"},
             "mode": {"type": ["string", "null"], "description": "observe: report violations; approve: ask people before each action; auto: act within the guardrails"},
             "condition": {"$ref": "#/$defs/condition"},
+            "clear": {"description": "When it is over; without it: when `condition` is not met",
+                "anyOf": [{"$ref": "#/$defs/condition"}, {"type": "null"}]},
             "match_metric": {"type": "string", "minLength": 1},
             "threshold": {"$ref": "#/$defs/number"},
             "action": text(255, "The kind of action"),
@@ -114,12 +119,16 @@ fn guardrails() -> Value {
         "tries" => json!({"type": "integer", "minimum": 1, "maximum": TRIES}),
         "blast_radius" => {
             json!({"type": "object", "minProperties": 1, "additionalProperties": false, "properties": {
-            "percent": {"type": "integer", "minimum": 0, "maximum": 100}, "max": {"$ref": "#/$defs/count"}}})
+            "percent": {"type": "integer", "minimum": 0, "maximum": 100}, "max": {"$ref": "#/$defs/count"},
+            "per": {"$ref": "#/$defs/tag"}}})
         }
         "mass_failure" => json!({"type": "object", "additionalProperties": false, "properties": {
             "targets": {"type": "integer", "minimum": 1, "maximum": u32::MAX},
-            "percent": {"type": "integer", "minimum": 1, "maximum": 100}, "quiet": {"$ref": "#/$defs/duration"}}}),
-        "for" | "cooldown" | "window" | "settle" | "relapse" | "rest" | "max_event_age" => {
+            "percent": {"type": "integer", "minimum": 1, "maximum": 100}, "quiet": {"$ref": "#/$defs/duration"},
+            "per": {"$ref": "#/$defs/tag"}}}),
+        "flapping" => json!({"type": "object", "additionalProperties": false, "properties": {
+            "changes": {"type": "integer", "minimum": 2, "maximum": FLAPS}, "within": {"$ref": "#/$defs/duration"}}}),
+        "for" | "keep" | "cooldown" | "window" | "settle" | "relapse" | "rest" | "max_event_age" => {
             json!({"$ref": "#/$defs/duration"})
         }
         // Whatever the reader knows more of.

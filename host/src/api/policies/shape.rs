@@ -34,6 +34,10 @@ pub(in crate::api) struct PolicyInfo {
     /// As its author wrote it.
     #[schema(value_type = Object)]
     condition: Value,
+    /// When it is over, as its author wrote it; absent: when the condition is not met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, nullable = false)]
+    clear: Option<Value>,
     /// The kind of action.
     action: String,
     /// What it may do by itself.
@@ -73,6 +77,7 @@ impl PolicyInfo {
             params: policy.params.clone(),
             auto_remediate: policy.mode == Mode::Auto,
             condition: policy.condition.clone(),
+            clear: policy.clear.clone(),
             action: policy.action.clone(),
             mode: policy.mode,
             guardrails: policy.guardrails.clone(),
@@ -229,6 +234,9 @@ pub(super) struct PolicyBody {
     /// When it is violated: an object with `type`.
     #[schema(value_type = Object)]
     condition: Value,
+    /// When it is over: an object like `condition`; absent: when that is not met. In between, an incident stays as it is.
+    #[schema(value_type = Option<Object>)]
+    clear: Option<Value>,
     /// The kind of action.
     #[schema(min_length = 1, max_length = 255)]
     action: String,
@@ -239,7 +247,8 @@ pub(super) struct PolicyBody {
     /// be `notify`, which tells a human.
     #[schema(value_type = Option<Vec<Object>>)]
     steps: Option<Value>,
-    /// What holds its actions back: for, cooldown, `max_actions`, window, `max_event_age`, settle, tries, relapse.
+    /// What holds its actions back: for, keep, cooldown, `max_actions`, window, `max_event_age`, settle, tries, relapse,
+    /// breaker, rest, `blast_radius`, `mass_failure`, flapping.
     #[schema(value_type = Option<Object>)]
     guardrails: Option<Value>,
     /// Who must say yes where it asks: within (30m), people (1) and `not_author` (false).

@@ -110,7 +110,7 @@ fn write(file: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// Members in the order in which people look for them; others follow, sorted.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "name",
     "description",
     "severity",
@@ -125,6 +125,7 @@ const ORDER: [&str; 22] = [
     "match_metric",
     "condition",
     "conditions",
+    "clear",
     "action",
     "params",
     "tries",

@@ -23,8 +23,13 @@ const TOLD: usize = 5;
 const USUAL: u64 = 60;
 
 /// Actions that undo each other.
-const OPPOSITES: [(&str, &str); 4] =
-    [("scale-up", "scale-down"), ("start", "stop"), ("drain", "ready"), ("cordon", "uncordon")];
+const OPPOSITES: [(&str, &str); 5] = [
+    ("scale-up", "scale-down"),
+    ("start", "stop"),
+    ("drain", "ready"),
+    ("cordon", "uncordon"),
+    ("enable", "disable"),
+];
 
 /// Another policy that has targets in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -75,7 +80,7 @@ pub struct Analysis {
 pub fn analyze<'a>(
     one: &Compiled,
     others: impl Iterator<Item = &'a Compiled>,
-    everywhere: Option<Everywhere>,
+    everywhere: Option<&Everywhere>,
 ) -> Analysis {
     let mut analysis = Analysis {
         acts: acts(one),

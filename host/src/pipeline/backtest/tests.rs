@@ -2,22 +2,23 @@
 //! busy while in virtual time, and what was recorded is lived again.
 
 mod asked;
+mod policies;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use self::policies::{everywhere, policy};
 use super::{Compared, Outcome, Wanted, run};
 use crate::clock::Clock;
 use crate::config::{Config, Inputs, Settings};
 use crate::domain::Timestamp;
 use crate::domain::action::Effects;
 use crate::domain::event::{Event, Mark, Series, Tags, Target};
-use crate::domain::guardrails::Everywhere;
-use crate::domain::policy::{Source, Spec};
+use crate::domain::policy::Source;
 use crate::domain::silence::Wish;
 use crate::engine::Limits;
 use crate::metrics::Metrics;
@@ -33,7 +34,6 @@ use crate::store::{
 const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const METRICS: [&str; 4] = ["cpu", "memory", "errors", "queue"];
 const LOOKBACK: Duration = Duration::from_mins(5);
-const EVERYWHERE: Everywhere = Everywhere { max_actions: 40, window: Duration::from_mins(10) };
 
 /// How much is recorded.
 struct Size {
@@ -48,65 +48,6 @@ fn size() -> Size {
         Size { seconds: 3_600, targets: 300, policies: 200, events_per_second: 290 }
     } else {
         Size { seconds: 900, targets: 40, policies: 40, events_per_second: 24 }
-    }
-}
-
-fn condition(random: &mut Random) -> Value {
-    let metric = METRICS[random.below(4) as usize];
-    let threshold = 70 + random.below(25);
-    match random.below(8) {
-        0 | 1 => json!({"type": "metric_exceeds", "metric": metric, "threshold": threshold}),
-        2 => json!({"type": "metric_below", "metric": metric, "threshold": 3 + random.below(5)}),
-        3 => {
-            json!({"type": "cel", "expression": format!("avg(\"{metric}\", duration(\"2m\")) > {threshold}.0")})
-        }
-        4 => json!({"type": "cel", "expression": format!(
-            "quantile(\"{metric}\", 0.9, duration(\"90s\")) > {threshold}.0 && changes(\"cpu\", duration(\"1m\")) >= 1.0")}),
-        5 => json!({"type": "cel", "expression": format!("absent(\"{metric}\", duration(\"45s\"))")}),
-        6 => json!({"type": "cel", "expression": format!(
-            "last(\"{metric}\") > {threshold}.0 && last(\"cpu\") > 50.0")}),
-        _ => json!({"type": "cel", "expression": format!(
-            "zscore(\"{metric}\", duration(\"3m\")) > 2.5 || rate(\"errors\", duration(\"1m\")) > 4.0")}),
-    }
-}
-
-fn policy(number: u64, size: &Size, random: &mut Random) -> Spec {
-    let target = match random.below(4) {
-        0 => "*".to_owned(),
-        1 => format!("web-{}", random.below(size.targets)),
-        2 => format!("web-{}*", random.below(10)),
-        _ => format!("web-?{}", random.below(10)),
-    };
-    let steps = match random.below(3) {
-        0 => json!([]),
-        1 => json!([{"action": "scale", "params": {"by": 1}, "tries": 2}, {"action": "notify"}]),
-        _ => json!([{"action": "drain", "settle": "20s"}]),
-    };
-    let guardrails = json!({
-        "for": format!("{}s", [0, 0, 15, 40][random.below(4) as usize]),
-        "cooldown": format!("{}s", random.below(240)),
-        "settle": format!("{}s", 5 + random.below(50)),
-        "max_actions": 1 + random.below(8),
-        "window": "10m",
-        "relapse": "5m",
-        "blast_radius": if random.below(3) == 0 { json!({"percent": 30, "max": 8}) } else { json!({"max": 4 + random.below(12)}) },
-        "mass_failure": {"targets": 5 + random.below(6), "percent": 50 + random.below(50), "quiet": "1m"},
-        "breaker": 2 + random.below(4),
-        "rest": "3m",
-        "max_event_age": "2m",
-    });
-    Spec {
-        name: format!("policy-{number:03}"),
-        description: String::new(),
-        severity: crate::domain::policy::Severity::Warning,
-        target,
-        mode: asked::mode(random),
-        condition: condition(random),
-        action: "restart".to_owned(),
-        params: serde_json::Map::from_iter([("n".to_owned(), json!(number))]),
-        steps: serde_json::from_value(steps).unwrap(),
-        guardrails: serde_json::from_value(guardrails).unwrap(),
-        approval: asked::TERMS,
     }
 }
 
@@ -130,14 +71,14 @@ fn stage() -> Stage {
     let config = Config::load(&Inputs { flags, ..Inputs::default() }).unwrap();
     let mut settings = Settings::of(&config);
     settings.policy.interval = 15.0;
-    Stage { lookback: LOOKBACK, settings: Live::new(settings, Arc::new(|_| ())), everywhere: EVERYWHERE }
+    Stage { lookback: LOOKBACK, settings: Live::new(settings, Arc::new(|_| ())), everywhere: everywhere() }
 }
 
 impl Server {
     async fn new(size: &Size, seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let location = Location::Sqlite(dir.path().join("vigil.db"));
-        let store = Store::open(location, Durability::Scratch, 1).await.unwrap().within(EVERYWHERE);
+        let store = Store::open(location, Durability::Scratch, 1).await.unwrap().within(everywhere());
         store.migrate("live").await.unwrap();
         let mut random = Random(seed);
         let add = |number| Change::Add {
@@ -180,7 +121,10 @@ impl Server {
         let (target, metric) = (self.random.below(size.targets), self.random.below(4) as usize);
         let series = self.series.entry((target, metric)).or_insert_with(|| {
             let name = format!("web-{target}");
-            let tags = Tags::from([("service".to_owned(), name)]);
+            let mut tags = Tags::from([("service".to_owned(), name)]);
+            if let Some(zone) = [Some("a"), Some("b"), None][target as usize % 3] {
+                tags.insert("zone".to_owned(), zone.to_owned());
+            }
             let named = Target::resolve(&tags).unwrap();
             Arc::new(Series::new(METRICS[metric].to_owned(), tags, named))
         });

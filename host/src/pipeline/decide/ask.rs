@@ -7,6 +7,7 @@ use super::{About, Deciding, Open, Pair};
 use crate::domain::approval;
 use crate::domain::decide::{Awaiting, Handover};
 use crate::domain::incident::State;
+use crate::domain::opposites::Of;
 use crate::engine::{Compiled, Finding};
 use crate::store::{Asked, IncidentChange, Verdict, Which};
 
@@ -54,6 +55,8 @@ impl Deciding<'_> {
             }
             (draft.queued, draft.expires_at) = (false, None);
         }
+        // Nothing is done yet that could be undone.
+        self.acts.retain(|(_, act)| act.action != Of::New(at));
         self.asked.insert(pair.clone(), at);
         let (until, policy_version) = (self.plan.now.after(terms.within), compiled.policy.version);
         if let Some(ledger) = self.ledgers.get_mut(pair) {
@@ -69,12 +72,14 @@ impl Deciding<'_> {
         Verdict::HandOver(why.word())
     }
 
-    /// Gives an incident to a human because nothing was observed that says whether its last action helped.
-    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64)) {
+    /// Gives an incident to a human because nothing was observed that says whether its last action helped; or what was
+    /// `heard` is neither.
+    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64), heard: bool) {
         let why = Handover::VerdictUnknown;
         self.withdraw(pair, (approval::State::Withdrawn, "its incident was given to a human".to_owned()));
         let verdict = self.hand_over(pair, why);
-        let facts = json!({"observed": "nothing since the last action ended and settled"});
+        let what = if heard { "neither met nor clear" } else { "nothing" };
+        let facts = json!({"observed": format!("{what} since the last action ended and settled")});
         self.note(pair, (Which::Known(id), event_id), (verdict, why.word()), facts);
     }
 }

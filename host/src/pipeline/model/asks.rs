@@ -1,12 +1,10 @@
 //! People in the model: they say yes or no to what waits, or nothing.
 
-use std::time::Duration;
-
+use super::promises::promise;
 use super::{Made, World};
 use crate::domain::Timestamp;
 use crate::domain::decide::Awaiting;
-use crate::domain::incident::State;
-use crate::engine::Finding;
+use crate::domain::policy::{Mode, Policy};
 use crate::pipeline::decide::Pair;
 
 impl Made {
@@ -46,31 +44,31 @@ impl World {
             return;
         }
         let at = waiting[usize::try_from(self.random.below(waiting.len() as u64)).unwrap_or(0)];
-        let made = &mut self.actions[at];
+        let made = &self.actions[at];
         let late = made.waits.is_some_and(|until| now >= until);
         if !late && self.random.below(3) > 0 {
-            made.waits = None;
+            // It is spent from now on.
+            let made = Made { at: now, waits: None, ..self.actions.remove(at) };
+            self.actions.push(made);
             return;
         }
         let pair = Pair { policy: made.policy, target: made.target.clone(), simulated: false };
         self.refuse(&pair, now);
     }
 
-    /// An incident ended: only by what was observed after its last action had settled.
-    pub(super) fn closed(&mut self, at: usize, finding: &Finding, pair: &Pair) -> Result<(), String> {
-        if self.waiting(pair).is_some() {
-            return Err("a request outlived its incident".to_owned());
-        }
-        let incident = self.incidents.remove(pair).ok_or("closed what is not open")?;
-        let last = self.actions.iter().rev().find(|made| made.incident == incident.id);
-        let Some(last) = last.filter(|_| incident.state == State::Open) else { return Ok(()) };
-        let settle = self.policies[at].policy.rung(last.step).map_or(Duration::ZERO, |rung| rung.settle);
-        match last.ended {
-            Some(ended) if finding.observed_at > ended.after(settle) => {
-                self.healed.insert(pair.clone(), (last.step, self.clock.now()));
-                Ok(())
-            }
-            _ => Err("healed by what was observed before".to_owned()),
-        }
+    /// A policy acts where it may, and asks where it has to, once, and not right after a no.
+    pub(super) fn may_ask(
+        &self,
+        policy: &Policy,
+        pair: &Pair,
+        asks: bool,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let mode = if asks { Mode::Approve } else { Mode::Auto };
+        promise(policy.mode == mode, "a policy that observes or has to ask acted")?;
+        promise(self.waiting(pair).is_none(), "asked twice")?;
+        let cooldown = policy.guardrails.cooldown;
+        let refused = self.refused.get(pair).is_none_or(|at| now >= at.after(cooldown));
+        promise(refused, "asked again right after a no")
     }
 }

@@ -6,10 +6,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::domain::Timestamp;
+use crate::domain::flapping::Flapping;
+use crate::domain::fleet::{Counted, Domains};
 use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
+use crate::domain::opposites::Opposites;
 use crate::domain::policy::{Mode, Policy, Source, Spec};
 use crate::domain::silence::{Active, Compiled as Silenced, Silence, Wish};
 use crate::engine::Compiled;
+
+/// For how long.
+pub(super) const UNDONE: Duration = Duration::from_mins(15);
 
 pub(in crate::pipeline) struct Random(pub(in crate::pipeline) u64);
 
@@ -28,22 +34,62 @@ impl Random {
     }
 }
 
+/// Where a target is: in one of two zones, or in none.
+pub(super) fn zone(target: &str) -> Option<&'static str> {
+    let number = target.trim_start_matches("web-").parse::<usize>().unwrap_or(0);
+    [Some("a"), Some("b"), None][number % 3]
+}
+
+/// The same as the engine would say it.
+pub(super) fn domains(target: &str) -> Domains {
+    Domains::new(vec![("zone".into(), zone(target).map(Arc::from))])
+}
+
+/// How many of those targets a policy has, by its blast radius' tag and by its mass failure's.
+pub(super) fn known(compiled: &Compiled, names: &[String]) -> (Counted, Counted) {
+    let rails = &compiled.policy.guardrails;
+    let by = |tag: Option<&str>| {
+        let mine = names.iter().filter(|name| compiled.pattern.matches(name));
+        Counted::new(mine.map(|name| domains(name).place(tag)))
+    };
+    (by(rails.blast_tag()), by(rails.mass_tag()))
+}
+
+/// What undoes what.
+pub(super) fn opposites() -> Arc<Opposites> {
+    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    let pairs = [pair("start", "stop"), pair("scale-up", "scale-down")];
+    Arc::new(Opposites::new(&pairs, UNDONE))
+}
+
+fn mass_failure(by_zone: bool, random: &mut Random) -> MassFailure {
+    let per = (random.below(3) == 0).then(|| "*".to_owned());
+    let targets = if by_zone && per.is_none() { 3 } else { 6 };
+    MassFailure { targets, percent: 60, quiet: Duration::from_mins(2), per }
+}
+
 pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
+    let by_zone = random.below(3) == 0;
     let guardrails = Guardrails {
         cooldown: random.seconds(1_200),
         max_actions: u32::try_from(random.below(5)).unwrap_or(1) + 1,
         window: Duration::from_mins(10),
         settle: random.seconds(60),
+        keep: if random.below(3) == 0 { random.seconds(60) } else { Duration::ZERO },
         relapse: Duration::from_mins(20),
         blast_radius: BlastRadius {
-            percent: [Some(20), None][usize::try_from(random.below(2)).unwrap_or(0)],
+            percent: [Some(20), Some(50), None][usize::try_from(random.below(3)).unwrap_or(0)],
             max: u32::try_from(random.below(8)).unwrap_or(0),
+            per: by_zone.then(|| "zone".to_owned()),
         },
-        mass_failure: MassFailure { targets: 6, percent: 60, quiet: Duration::from_mins(2) },
+        mass_failure: mass_failure(by_zone, random),
+        flapping: Flapping {
+            changes: 3,
+            within: Duration::from_mins([1, 20, 40][usize::try_from(random.below(3)).unwrap_or(0)]),
+        },
         ..Guardrails::default()
     };
-    let steps =
-        json!([{"action": "scale"}, {"action": "drain", "tries": 2, "settle": "1m"}, {"action": "notify"}]);
+    let steps = json!([{"action": "scale-up"}, {"action": "drain", "tries": 2, "settle": "1m"}, {"action": "notify"}]);
     let steps =
         if random.below(2) == 0 { serde_json::from_value(steps).unwrap_or_default() } else { Vec::new() };
     let spec = Spec {
@@ -57,7 +103,9 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
             _ => Mode::Auto,
         },
         condition: json!({"type": "metric_exceeds", "metric": "m", "threshold": 1}),
-        action: "restart".to_owned(),
+        clear: None,
+        action: ["restart", "scale-up", "scale_down"][usize::try_from(random.below(3)).unwrap_or(0)]
+            .to_owned(),
         params: serde_json::Map::new(),
         steps,
         guardrails,

@@ -209,6 +209,7 @@ fn until(plan: &Plan) -> Option<Timestamp> {
         IncidentChange::Decided { .. }
         | IncidentChange::Withdrawn { .. }
         | IncidentChange::Calm { .. }
+        | IncidentChange::Clearing { .. }
         | IncidentChange::Closed { .. } => None,
     })
 }

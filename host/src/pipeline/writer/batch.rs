@@ -186,9 +186,9 @@ impl Writer {
             outcome.ids[item.place] = item.id;
             let sample =
                 Observed { id: item.id, at: event.observed_at, value: event.value, timed: event.timed };
-            plan.seen.extend(partition.alive(key, plan.now));
             let begin = findings.list.len();
             let code = partition.observe(&policies, key, sample, (plan.now, limits), &mut findings);
+            plan.seen.extend(partition.alive(&policies, key, plan.now));
             item.findings = begin..findings.list.len();
             plan.samples.push(NewSample {
                 id: item.id,

@@ -1,32 +1,34 @@
 //! What the decision is told of the past: read in the transaction that may add to it, under lock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Writer;
 use crate::domain::Timestamp;
-use crate::domain::decide::{Fleet, Ledger, Spent};
+use crate::domain::decide::{Ledger, Spent};
+use crate::domain::event::partition_of;
+use crate::domain::fleet::{Alive, Counted, Domains, Parts, Place};
 use crate::domain::silence::Active;
-use crate::engine::{Compiled, Findings};
+use crate::engine::{Compiled, Finding, Findings};
 use crate::pipeline::decide::Pair;
-use crate::store::{Error, Writing};
+use crate::store::{Error, Located, Writing};
 
 /// A target that has sent nothing for so long is none any more; it is noted once an hour that it does.
 const ALIVE: Duration = Duration::from_hours(25);
 /// How old what is known of the targets may be: other nodes note theirs, too.
 const FRESH: Duration = Duration::from_mins(1);
 
-/// The names of all real targets, and how many of them each policy has.
+/// All real targets, and how many of them each policy has in which part of its fleet.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
-    names: HashSet<Arc<str>>,
-    /// Seen here since the names were read: the batch at hand is not in the database yet.
-    added: Vec<Arc<str>>,
+    places: HashMap<Arc<str>, Domains>,
+    /// Seen here since they were read: the batch at hand is not in the database yet.
+    added: Vec<Alive>,
     read_at: Option<Timestamp>,
     /// When each was last noted, where no database is asked: in a back-test.
     noted: Option<HashMap<Arc<str>, Timestamp>>,
-    counts: HashMap<(i64, i64), u32>,
+    counts: HashMap<(i64, i64), (Counted, Counted)>,
 }
 
 impl Targets {
@@ -36,57 +38,72 @@ impl Targets {
     }
 
     /// This one is alive at that time.
-    pub(super) fn note(&mut self, name: Arc<str>, now: Timestamp) {
-        self.add(std::slice::from_ref(&name));
+    pub(super) fn note(&mut self, alive: Alive, now: Timestamp) {
+        self.add(std::slice::from_ref(&alive));
         if let Some(noted) = &mut self.noted {
-            noted.insert(name, now);
+            noted.insert(alive.target, now);
         }
     }
 
+    /// Where a target is: as the database says, which a back-test's does not.
+    fn place(&self, (target, domains): &Located, tag: Option<&str>) -> Place {
+        let known = self.noted.as_ref().and_then(|_| self.places.get(target.as_str()));
+        known.unwrap_or(domains).place(tag)
+    }
+
     /// These are alive, too.
-    pub(super) fn add(&mut self, seen: &[Arc<str>]) {
-        for name in seen {
-            if self.names.insert(Arc::clone(name)) {
-                self.added.push(Arc::clone(name));
+    pub(super) fn add(&mut self, seen: &[Alive]) {
+        for alive in seen {
+            let before = self.places.insert(Arc::clone(&alive.target), alive.domains.clone());
+            if before.as_ref() != Some(&alive.domains) {
+                self.added.push(alive.clone());
                 self.counts.clear();
             }
         }
     }
 
-    /// Reads the names again if they may be out of date.
+    /// Reads them again if they may be out of date.
     async fn refresh(&mut self, tx: &mut Writing, now: Timestamp) -> Result<(), Error> {
         if self.read_at.is_some_and(|at| at <= now && now < at.after(FRESH)) {
             return Ok(());
         }
         let since = now.before(ALIVE);
-        self.names = match &self.noted {
-            None => tx.fleet(since).await?.into_iter().map(Arc::from).collect(),
-            Some(noted) => {
-                noted.iter().filter(|(_, at)| **at > since).map(|(name, _)| Arc::clone(name)).collect()
+        match &self.noted {
+            None => {
+                let rows = tx.fleet(since).await?;
+                self.places =
+                    rows.into_iter().map(|(target, domains)| (Arc::from(target), domains)).collect();
             }
-        };
-        self.names.extend(self.added.drain(..));
+            Some(noted) => self.places.retain(|name, _| noted.get(name).is_some_and(|at| *at > since)),
+        }
+        self.places.extend(self.added.drain(..).map(|alive| (alive.target, alive.domains)));
         self.counts.clear();
         self.read_at = Some(now);
         Ok(())
     }
 
-    /// How many of them are the policy's.
-    fn of(&mut self, compiled: &Compiled) -> u32 {
-        let key = (compiled.policy.id, compiled.policy.version);
-        let names = &self.names;
-        *self.counts.entry(key).or_insert_with(|| {
-            let mine = names.iter().filter(|name| compiled.pattern.matches(name)).count();
-            u32::try_from(mine).unwrap_or(u32::MAX)
-        })
+    /// How many of them are the policy's: as its blast radius counts them, and as its mass failures do.
+    fn of(&mut self, compiled: &Compiled) -> (Counted, Counted) {
+        let (key, rails) = ((compiled.policy.id, compiled.policy.version), &compiled.policy.guardrails);
+        let places = &self.places;
+        let count = |tag: Option<&str>| {
+            let mine = places.iter().filter(|(name, _)| compiled.pattern.matches(name));
+            Counted::new(mine.map(|(_, domains)| domains.place(tag)))
+        };
+        let counts = self.counts.entry(key).or_insert_with(|| {
+            let known = count(rails.blast_tag());
+            let same = rails.blast_tag() == rails.mass_tag();
+            (known.clone(), if same { known } else { count(rails.mass_tag()) })
+        });
+        counts.clone()
     }
 }
 
 /// What all pairs of one policy share.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct OfPolicy {
     failures: (u32, Option<Timestamp>),
-    fleet: Fleet,
+    parts: Parts,
 }
 
 impl Writer {
@@ -126,11 +143,34 @@ impl Writer {
             }
             let window = now.before(policy.guardrails.window);
             let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
-            let OfPolicy { failures, fleet } = shared.get(&policy.id).copied().unwrap_or_default();
+            let opposites = Arc::clone(&self.parts.store.everywhere().opposites);
             let silences = silences.clone();
-            ledgers.insert(pair, Ledger { paused, silences, everybody, fleet, failures, ..ledger });
+            let mut ledger = Ledger { paused, silences, everybody, opposites, ..ledger };
+            // An incident that stands knows whether it is one of too many.
+            if finding.violated && ledger.incident.is_none() && policy.mode.acts() {
+                let since = now.before(policy.guardrails.flapping.within);
+                ledger.flaps = tx.flaps(pair.policy, pair.subject(), since).await?;
+            }
+            if let Some(OfPolicy { failures, parts }) = shared.get(&policy.id) {
+                ledger.failures = *failures;
+                ledger.fleet = parts.of(policy, self.place(&pair, finding));
+                if finding.violated && !pair.simulated && ledger.opposites.any(policy) {
+                    let since = now.before(ledger.opposites.window);
+                    ledger.lately = tx.lately(&pair.target, since, now).await?;
+                }
+            }
+            ledgers.insert(pair, ledger);
         }
         Ok(ledgers)
+    }
+
+    /// Where the target of a finding is, by the tags that policies count parts of their fleets by.
+    fn place(&self, pair: &Pair, finding: &Finding) -> Arc<Domains> {
+        if self.policies.domains().is_empty() {
+            return Arc::default();
+        }
+        let partition = &self.partitions[usize::from(partition_of(&pair.target))];
+        Arc::new(partition.domains(&self.policies, finding.key))
     }
 
     async fn of_policy(
@@ -141,18 +181,22 @@ impl Writer {
     ) -> Result<OfPolicy, Error> {
         let (id, rails) = (compiled.policy.id, &compiled.policy.guardrails);
         self.fleet.refresh(tx, now).await?;
-        let known = self.fleet.of(compiled);
+        let (known, watched) = self.fleet.of(compiled);
         let since = now.before(rails.window);
-        let mut touched = tx.touches(since).await?;
+        let mut touched = Counted::whole(tx.touches(since).await?);
         // Whose they were is only asked where it can matter, with what this batch may add.
         let most = u32::try_from(most).unwrap_or(u32::MAX);
-        if touched.saturating_add(most) >= rails.blast_radius.allows(known) {
+        let limit = rails.blast_radius.allows(known.known(&Place::Without));
+        if rails.blast_tag().is_some() || touched.at(&Place::Without).saturating_add(most) >= limit {
             let here = tx.touched(since).await?;
-            let here = here.iter().filter(|target| compiled.pattern.matches(target)).count();
-            touched = u32::try_from(here).unwrap_or(u32::MAX);
+            let here = here.iter().filter(|(target, _)| compiled.pattern.matches(target));
+            touched = Counted::new(here.map(|at| self.fleet.place(at, rails.blast_tag())));
         }
-        let (sick, storm_at) = tx.sick(id).await?;
-        let fleet = Fleet { known, touched, sick, storm_at };
-        Ok(OfPolicy { failures: tx.failures(id, rails.breaker.max(1)).await?, fleet })
+        let sick = match rails.mass_tag() {
+            None => Counted::whole(tx.sick(id).await?),
+            tag => Counted::new(tx.sick_where(id).await?.iter().map(|at| self.fleet.place(at, tag))),
+        };
+        let parts = Parts { known, touched, watched, sick, storms: tx.storms(id).await? };
+        Ok(OfPolicy { failures: tx.failures(id, rails.breaker.max(1)).await?, parts })
     }
 }

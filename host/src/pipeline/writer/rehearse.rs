@@ -51,8 +51,8 @@ impl Writer {
         } else {
             partition.remember(&policies, home.1, observed(sample), sample.at);
         }
-        if let Some(name) = self.partitions[usize::from(home.0)].alive(home.1, sample.at) {
-            self.fleet.note(name, sample.at);
+        if let Some(alive) = self.partitions[usize::from(home.0)].alive(&policies, home.1, sample.at) {
+            self.fleet.note(alive, sample.at);
         }
     }
 
@@ -66,10 +66,10 @@ impl Writer {
         findings.clear(|_, _| ());
         for ((at, key), sample) in samples {
             let partition = &mut self.partitions[usize::from(*at)];
-            if let Some(name) = partition.alive(*key, now) {
-                self.fleet.note(name, now);
-            }
             partition.observe(&policies, *key, observed(sample), (now, limits), &mut findings);
+            if let Some(alive) = partition.alive(&policies, *key, now) {
+                self.fleet.note(alive, now);
+            }
         }
         let plan = if findings.list.is_empty() { None } else { Some(self.found(&findings).await?) };
         self.findings = findings;

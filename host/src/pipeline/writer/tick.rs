@@ -4,20 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
 use super::Writer;
 use crate::domain::Timestamp;
 use crate::domain::event::{NO_TARGET, Tags, partition_of};
 use crate::domain::incident::State;
-use crate::domain::ladder::Step;
-use crate::domain::policy::{Policy, Priority};
 use crate::engine::{Findings, Truth};
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
-use crate::store::{ActionDraft, Error, LastRun, Moved, Plan, StandingRow, Verdict, Which, Writing};
+use crate::pipeline::notice::{Told, notice};
+use crate::store::{Error, LastRun, Moved, Plan, StandingRow, Verdict, Which, Writing};
 
-/// The target of actions that tell a human.
-const HUMAN: &str = "human";
 /// An incident without data for so long is over, as far as anyone can tell.
 const EXPIRY: Duration = Duration::from_hours(1);
 
@@ -102,8 +97,9 @@ impl Writer {
     ) -> Result<i64, Error> {
         let (now, policies) = (plan.now, Arc::clone(&self.policies));
         let mut ledgers = self.ledgers(tx, &findings, now).await?;
-        let judged = self.judged(&findings);
-        let (over, unheard) = (self.over(standing, &judged), self.unheard(standing, &judged));
+        let judged = self.said(&findings, &[Truth::Met, Truth::Clear]);
+        let heard = self.said(&findings, &[Truth::Met, Truth::Clear, Truth::Between]);
+        let (over, unheard) = (self.over(standing, &heard), self.unheard(standing, &judged));
         for row in over.iter().chain(&unheard) {
             let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
@@ -125,7 +121,8 @@ impl Writer {
             }
         }
         for row in unheard {
-            deciding.give_up(&pair_of(row), (row.id, row.last_event_id));
+            let pair = pair_of(row);
+            deciding.give_up(&pair, (row.id, row.last_event_id), heard.contains(&pair));
         }
         for row in over {
             deciding.close(&pair_of(row), State::Expired, None);
@@ -156,26 +153,26 @@ impl Writer {
     }
 
     /// Incidents that end without a sample: no data for an hour, or nobody left who could judge them.
-    fn over<'a>(&self, standing: &'a [StandingRow], judged: &HashSet<Pair>) -> Vec<&'a StandingRow> {
+    fn over<'a>(&self, standing: &'a [StandingRow], heard: &HashSet<Pair>) -> Vec<&'a StandingRow> {
         let cut = self.now().before(EXPIRY).micros();
         standing
             .iter()
             .filter(|row| {
                 let gone = self.policies.by_id(row.policy_id).is_none();
-                let silent = !judged.contains(&pair_of(row)) && row.last_violated_at < cut;
+                let silent = !heard.contains(&pair_of(row)) && row.last_violated_at < cut;
                 gone || silent
             })
             .collect()
     }
 
-    /// What the conditions say something about.
-    fn judged(&self, findings: &Findings) -> HashSet<Pair> {
-        let known = findings.list.iter().filter(|finding| matches!(finding.truth, Truth::Met | Truth::Clear));
+    /// Of what the conditions say one of these.
+    fn said(&self, findings: &Findings, truths: &[Truth]) -> HashSet<Pair> {
+        let known = findings.list.iter().filter(|finding| truths.contains(&finding.truth));
         known.map(|finding| Pair::of(self.policies.get(finding.policy).policy.id, finding)).collect()
     }
 
-    /// Open incidents whose last action has ended and settled so long ago that something should have been observed, and
-    /// nothing was: whether it helped is a human's to find out.
+    /// Open incidents whose last action has ended and settled so long ago that it should have been seen to be met or clear,
+    /// and was neither since: whether it helped is a human's to find out.
     fn unheard<'a>(&self, standing: &'a [StandingRow], judged: &HashSet<Pair>) -> Vec<&'a StandingRow> {
         let now = self.now();
         let patience = |row: &StandingRow| {
@@ -184,7 +181,10 @@ impl Writer {
             Some(policy.rung(step)?.settle + self.parts.limits.lookback)
         };
         let over = |row: &&StandingRow| match (row.ended_at, patience(row)) {
-            (Some(ended), Some(patience)) => Timestamp::from_micros(ended).after(patience) < now,
+            (Some(ended), Some(patience)) => {
+                let met = Timestamp::from_micros(row.last_violated_at).after(self.parts.limits.lookback);
+                Timestamp::from_micros(ended).after(patience).max(met) < now
+            }
             _ => false,
         };
         standing.iter().filter(|row| !row.simulated && !judged.contains(&pair_of(row))).filter(over).collect()
@@ -197,12 +197,14 @@ impl Writer {
                 continue;
             };
             let Some(step) = policy.notify() else { continue };
-            plan.actions.push(notice(
-                policy,
-                step,
-                row,
-                (self.parts.settings.max_attempts(), self.parts.clock.id()),
-            ));
+            let told = Told {
+                incident: Which::Known(row.id),
+                target: &row.target,
+                event_id: row.last_event_id,
+                why: format!("Incident {} on {} was handed over", row.id, row.target),
+            };
+            let (attempts, execution) = (self.parts.settings.max_attempts(), self.parts.clock.id());
+            plan.actions.push(notice(policy, step, told, (attempts, execution)));
         }
     }
 
@@ -243,46 +245,6 @@ impl Writer {
             }
         }
         self.parts.queue.announce(&ready);
-    }
-}
-
-/// The action that tells a human of an incident. Its target is not the incident's: that one's slot may be taken by the
-/// very action whose outcome nobody knows.
-fn notice(
-    policy: &Policy,
-    step: &Step,
-    row: &StandingRow,
-    (max_attempts, execution_id): (i64, String),
-) -> ActionDraft {
-    let mut params = step.params.clone();
-    for (member, value) in
-        [("policy", json!(policy.name)), ("target", json!(row.target)), ("incident_id", json!(row.id))]
-    {
-        params.entry(member).or_insert(value);
-    }
-    ActionDraft {
-        id: 0,
-        phase: crate::domain::Phase::Held,
-        execution_id,
-        incident: Some(Which::Known(row.id)),
-        policy: Some((policy.id, policy.name.clone(), policy.version)),
-        event_id: Some(row.last_event_id),
-        origin: "policy",
-        simulated: false,
-        kind: step.action.clone(),
-        target: HUMAN.to_owned(),
-        target_kind: None,
-        namespace: None,
-        labels: "{}".to_owned(),
-        params: Value::Object(params).to_string(),
-        step: None,
-        tells: true,
-        priority: Priority::High.number(),
-        max_attempts,
-        queued: true,
-        expires_at: None,
-        details: Some(format!("Incident {} on {} was handed over", row.id, row.target)),
-        approval: None,
     }
 }
 

@@ -43,9 +43,9 @@ pub(super) async fn run(options: &Options, file: &Path, stage: &Stage) -> Result
     let (Some(first), Some(last)) = (readings.first(), readings.last()) else {
         return Err(Error::Failed(format!("{}: holds no sample", file.display())));
     };
-    let (begin, end) = (first.observed_at, last.observed_at);
-    let to = options.to.unwrap_or_else(|| end.after(stage.settings.tick()));
-    let from = options.from.or_else(|| options.last.map(|last| to.before(last))).unwrap_or(begin);
+    let (earliest, latest) = (first.observed_at, last.observed_at);
+    let to = options.to.unwrap_or_else(|| latest.after(stage.settings.tick()));
+    let from = options.from.or_else(|| options.last.map(|last| to.before(last))).unwrap_or(earliest);
     let (policies, notes) = policies(options)?;
     let assumed = Assumed { takes: options.action_takes, ..Assumed::default() };
     let limit = options.limit as usize;

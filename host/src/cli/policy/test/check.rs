@@ -38,7 +38,7 @@ pub(super) async fn run(stage: &Stage, file: &TestFile, case: &Case) -> Result<O
     for (at, happens) in agenda(file, case)? {
         match happens {
             Happens::Values(readings) => {
-                scenario.arrive(at, &readings).await.map_err(|wrong| text(&wrong))?
+                scenario.arrive(at, &readings).await.map_err(|wrong| text(&wrong))?;
             }
             Happens::Pause(pause) => scenario.pause(pause).await.map_err(|wrong| text(&wrong))?,
             Happens::Expected(place) => {
