@@ -129,8 +129,11 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
                 continue;
             }
             if !draft.simulated {
+                // What waits for an approval is spent for as long as it may wait.
+                let asked = draft.approval.as_ref().map(|asked| plan.now.after(asked.terms.within));
+                let at = asked.unwrap_or(plan.now).micros();
                 on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
-                    .bind(plan.now.micros()).execute(c).await?.rows_affected());
+                    .bind(at).execute(c).await?.rows_affected());
             }
             if draft.phase == Phase::Approval {
                 plan.withdrawn.extend(approval::ask(tx, draft, incident, plan.now).await?);

@@ -63,6 +63,8 @@ struct Server {
     events: usize,
     paused: bool,
     silenced: Vec<i64>,
+    /// Actions that people were asked about, in order.
+    asked: Vec<i64>,
     _dir: tempfile::TempDir,
 }
 
@@ -113,6 +115,7 @@ impl Server {
             events: 0,
             paused: false,
             silenced: Vec::new(),
+            asked: Vec::new(),
             _dir: dir,
         }
     }

@@ -133,7 +133,8 @@ impl World {
         self.nothing_undone(pair, &draft.kind, now)?;
         promise(draft.expires_at.is_some() != waits.is_some(), "an action that never expires")?;
         let made = Made {
-            at: now,
+            // What waits is spent for as long as it does.
+            at: waits.unwrap_or(now),
             policy: pair.policy,
             target: pair.target.clone(),
             incident: incident.id,

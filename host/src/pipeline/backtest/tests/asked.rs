@@ -17,7 +17,7 @@ pub(super) const WORDS: [&str; 4] = ["ask", "awaiting_approval", "approval_rejec
 pub(super) fn mode(random: &mut Random) -> Mode {
     match random.below(6) {
         0 => Mode::Observe,
-        1 => Mode::Approve,
+        1 | 2 => Mode::Approve,
         _ => Mode::Auto,
     }
 }
@@ -37,8 +37,14 @@ impl Server {
             if age < Duration::from_secs(2) {
                 continue;
             }
-            match row.action_id % 4 {
-                0 | 1 => {
+            // By turns, so that each comes up however few are asked.
+            let known = self.asked.iter().position(|id| *id == row.action_id);
+            let nth = known.unwrap_or_else(|| {
+                self.asked.push(row.action_id);
+                self.asked.len() - 1
+            });
+            match nth % 3 {
+                0 => {
                     let yes = Approve {
                         action: row.action_id,
                         target: row.target.clone(),
@@ -49,7 +55,7 @@ impl Server {
                     };
                     self.writer.approve(&yes).await.unwrap();
                 }
-                2 => {
+                1 => {
                     let how = (State::Rejected, "token:1:ann", "not now");
                     self.store.refuse_approval(row.action_id, how, self.clock.now()).await.unwrap();
                 }
