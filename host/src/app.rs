@@ -120,8 +120,7 @@ impl App {
             config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
         let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
         let (store, installation) = migrated(&config, &clock).await?;
-        let queue = open_queue(&config, &installation)?;
-        let plugins = open_plugins(&config).await?;
+        let (queue, plugins) = (open_queue(&config, &installation)?, open_plugins(&config).await?);
         let sources = read_policies(&config, &store, &clock).await?;
         let door = door(&config, &store, &clock).await?;
         let settings = Live::new(Settings::of(&config), consumers(&config, &door, set_level));
@@ -139,6 +138,7 @@ impl App {
             settings: settings.clone(),
             node: node_name(),
             plugins: Some(plugins.clone()),
+            pushes: config.remediation.push,
             policies: Arc::clone(&policies),
         });
         let remediation = remediation(&config, &installation)?;

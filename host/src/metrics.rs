@@ -3,16 +3,16 @@
 //! The names without `vigil_` are those the project's older boards and clients query, kept unchanged. Labels whose
 //! values come from outside are bounded: what is new after the limit is counted under `other`.
 
+mod approvals;
 mod bounded;
 mod buckets;
 mod held;
+mod maker;
 
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 pub use bounded::{Bounded, OTHER};
@@ -20,6 +20,7 @@ use buckets::{
     ATTEMPT_SECONDS, BATCH_SIZES, COMMIT_SECONDS, DRIFT_SECONDS, REPAIR_SECONDS, REQUEST_SECONDS,
     START_SECONDS,
 };
+use maker::Maker;
 
 /// The statuses an action has on the wire; each has a series from the first action of its kind on.
 pub const ACTION_STATUSES: [&str; 5] = ["pending", "running", "completed", "failed", "cancelled"];
@@ -62,6 +63,7 @@ pub struct Metrics {
     ingest_batch: Histogram,
     commit: Histogram,
     ingest_rejected: IntCounterVec,
+    approvals: approvals::Approvals,
 }
 
 /// Index into [`Metrics::words`].
@@ -69,41 +71,6 @@ const POLICY: usize = 0;
 const PLUGIN: usize = 1;
 const KIND: usize = 2;
 const DRIFT: usize = 3;
-
-/// Makes metrics and registers them.
-struct Maker<'a>(&'a Registry);
-
-impl Maker<'_> {
-    fn keep<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        self.keep(IntCounter::new(name, help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.keep(IntGauge::new(name, help)?)
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-    }
-
-    fn histograms(
-        &self,
-        (name, help): (&str, &str),
-        buckets: &[f64],
-        labels: &[&str],
-    ) -> prometheus::Result<HistogramVec> {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
-    }
-}
 
 /// The series of one policy.
 #[derive(Clone, Debug)]
@@ -242,6 +209,7 @@ impl Metrics {
                 "Ingest requests that were not accepted",
                 &["reason"],
             )?,
+            approvals: approvals::Approvals::new(&make)?,
             registry,
         })
     }
@@ -299,7 +267,7 @@ impl Metrics {
         }
     }
 
-    /// A violation was decided on: `act` and an empty reason, or `suppress` and why.
+    /// A violation was decided on: `act` or `ask` and an empty reason, or `suppress` and why.
     pub fn decision(&self, decision: &str, reason: &str) {
         self.decisions.with_label_values(&[decision, reason]).inc();
     }

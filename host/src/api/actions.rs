@@ -1,5 +1,6 @@
 //! Actions over HTTP: listed, shown, made by hand, queued, cancelled, resolved.
 
+mod approve;
 mod change;
 mod create;
 mod detail;
@@ -21,6 +22,7 @@ use super::problem::{self, Problem};
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, WireStatus};
 use crate::store::{ActionFilter, AttemptRow, Place};
+pub(super) use approve::{ApprovalDetail, of_actions};
 pub(super) use create::{made, manual, plain, target};
 pub(super) use detail::ActionDetail;
 
@@ -35,6 +37,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
         .routes(routes!(change::set_status))
         .routes(routes!(change::queue))
         .routes(routes!(change::resolve))
+        .routes(routes!(approve::approve))
+        .routes(routes!(approve::reject))
 }
 
 /// That actions are served.
@@ -140,7 +144,9 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<
 async fn page_of(api: &Api, filter: &ActionFilter, paging: &Paging) -> Result<Json<ActionList>, Problem> {
     let (mut rows, total) = api.store.actions(filter, paging.part()).await?;
     let next_cursor = paging.cut(&mut rows, |row| Place { at: row.created_at().micros(), id: row.id });
-    let actions = rows.iter().map(ActionDetail::of).collect::<Result<Vec<_>, _>>()?;
+    let mut approvals = of_actions(api, &rows).await?;
+    let detail = |row| ActionDetail::of(row).map(|detail| detail.with(approvals.remove(&row.id)));
+    let actions = rows.iter().map(detail).collect::<Result<Vec<_>, _>>()?;
     Ok(Json(ActionList {
         count: actions.len(),
         total,
@@ -178,7 +184,8 @@ async fn by_status(
         (status = 422, description = "The id is no integer", body = problem::Body)))]
 async fn show(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<ActionDetail>, Problem> {
     let row = api.store.action(id(&text, "action")?).await?.ok_or_else(|| absent("action", &text))?;
-    Ok(Json(ActionDetail::of(&row)?))
+    let approval = of_actions(&api, std::slice::from_ref(&row)).await?.remove(&row.id);
+    Ok(Json(ActionDetail::of(&row)?.with(approval)))
 }
 
 /// The runs of an action.

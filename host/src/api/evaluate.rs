@@ -19,7 +19,6 @@ use super::input::{self, Fields};
 use super::problem::{self, Problem};
 use crate::domain::Timestamp;
 use crate::domain::event::{NO_TARGET, normal_name};
-use crate::domain::policy::Mode;
 use crate::engine::{Compiled, Truth, trial};
 
 /// Warnings listed in one answer.
@@ -197,7 +196,7 @@ fn evaluation(policies: &[Arc<Compiled>], asked: Asked, now: Timestamp) -> Evalu
             triggered_at: now,
             action: policy.action.clone(),
         });
-        if policy.mode == Mode::Auto {
+        if policy.mode.acts() {
             let mut params = policy.params.clone();
             params.insert("metrics".to_owned(), Value::Object(asked.metrics.clone()));
             actions_triggered.push(WouldAct {

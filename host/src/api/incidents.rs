@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Api;
+use super::actions::{ApprovalDetail, of_actions};
 use super::lax;
 use super::params::{Params, absent, id};
 use super::problem::{self, Invalid, Problem};
@@ -63,7 +64,7 @@ struct Incident {
     actions: i64,
     /// The last of them.
     last_action_id: Option<i64>,
-    /// `act`, or the reason why not.
+    /// `act`, `ask`, or the reason why neither.
     latest_decision: Option<String>,
     /// What the condition saw.
     saw: Value,
@@ -236,6 +237,10 @@ struct Deed {
     step: Option<i64>,
     /// What samples observed after it had ended and settled say.
     verdict: Option<String>,
+    /// What people are asked, where it takes their yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    approval: Option<ApprovalDetail>,
     /// Each run.
     attempts: Vec<AttemptRow>,
 }
@@ -251,6 +256,9 @@ async fn why(State(api): State<Api>, Path(text): Path<String>) -> Result<Json<Wh
     let chain = api.store.chain_of_incident(row.id, row.event_id).await?;
     let mut told = story(&row, &chain);
     let mut answer = facts(&api, chain).await?;
+    told.extend(answer.actions.iter().flat_map(|deed| {
+        deed.approval.iter().flat_map(|approval| approval.story(deed.id)).collect::<Vec<_>>()
+    }));
     told.extend(verdicts(&answer.actions));
     if let Some(cleared) = row.cleared_at {
         told.push(format!("{} the incident is over: {}", Timestamp::from_micros(cleared), row.state));
@@ -280,6 +288,7 @@ async fn facts(api: &Api, chain: Chain) -> Result<Why, Problem> {
         let Some(row) = api.store.action(action).await? else { continue };
         let phase = row.phase()?;
         let (created_at, completed_at) = (row.created_at(), row.completed_at());
+        let approval = of_actions(api, std::slice::from_ref(&row)).await?.remove(&action);
         actions.push(Deed {
             id: action,
             action: row.kind,
@@ -295,6 +304,7 @@ async fn facts(api: &Api, chain: Chain) -> Result<Why, Problem> {
             error_message: row.error_message,
             step: row.step,
             verdict: row.verdict,
+            approval,
             attempts,
         });
     }
@@ -322,6 +332,12 @@ fn story(row: &IncidentRow, chain: &Chain) -> Vec<String> {
     for decision in &chain.decisions {
         let times = if decision.times > 1 { format!(" ({} times)", decision.times) } else { String::new() };
         lines.push(match (&decision.action_id, &decision.reason) {
+            (Some(action), _) if decision.decision == "ask" => {
+                format!("{} decided to ask for an approval: action {action}", decision.at)
+            }
+            (Some(action), Some(reason)) => {
+                format!("{} action {action} came to nothing: {reason}", decision.at)
+            }
             (Some(action), _) => format!("{} decided to act: action {action}", decision.at),
             (None, Some(reason)) => {
                 let numbers = numbers(&decision.saw["guardrail"]);

@@ -6,6 +6,7 @@ mod edit;
 mod effectiveness;
 pub mod files;
 mod fleet;
+mod promote;
 mod read;
 mod reload;
 mod revisions;
@@ -30,10 +31,11 @@ use super::door::Principal;
 use super::input;
 use super::problem::{self, Problem};
 use super::{Api, etag};
-use crate::domain::policy::{Policy, Severity, Source, Spec};
+use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
 use crate::store::{Change, Edition};
 
 pub use backtest::{Backtest, room as backtest_room};
+pub use promote::Said;
 pub(super) use read::duration;
 pub use read::{Draft, Fault, draft};
 pub use schema::schema;
@@ -199,7 +201,19 @@ async fn checked(api: &Api, value: Value) -> Result<Draft, Problem> {
     let mut draft =
         draft.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the check ended early"))??;
     draft.warnings.extend(action_warning(api, &draft.spec)?);
+    approvable(api, draft.spec.mode)?;
     Ok(draft)
+}
+
+/// A policy asks people only where people can be told apart.
+fn approvable(api: &Api, mode: Mode) -> Result<(), Problem> {
+    if mode != Mode::Approve || api.door.asks_for_tokens() {
+        return Ok(());
+    }
+    let msg = "Value error, with authentication off there is no approver, so `approve` can't be used; set auth.mode = \
+               \"token\", or use observe or auto";
+    let loc = vec![json!("body"), json!("mode")];
+    Err(Problem::invalid(vec![problem::Invalid::new("value_error", loc, msg, json!("approve"))]))
 }
 
 /// An action nobody serves is worth a warning, wrong parameters are a fault.

@@ -67,7 +67,7 @@ struct TestedViolation {
     triggered_at: String,
     /// What the policy does.
     action: String,
-    /// `act`, or the reason why not.
+    /// `act`, `ask`, or the reason why neither.
     decision: String,
     /// The simulated incident it opened.
     incident_id: i64,

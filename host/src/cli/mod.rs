@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout and everything else to stderr; [`Error`] says with which exit code a command ends.
 
+pub mod action;
 pub mod client;
 pub mod compile;
 pub mod config;
@@ -50,6 +51,12 @@ pub enum Command {
     Policy(policy::Command),
     /// Let automation go on
     Resume(pause::Resume),
+    /// List and show actions
+    Action(action::Options),
+    /// Say yes to an action that waits for it, exactly as it would run
+    Approve(action::Approve),
+    /// Say no to an action that waits for a yes
+    Reject(action::Reject),
     /// Leave alone what matches, for a time or on certain days and hours
     Silence(silence::Options),
     /// Break a small service and watch it being healed

@@ -5,7 +5,8 @@
 //!        ├─► blocked ─► ready ─► running ─► succeeded | dead | uncertain
 //!        └────────────────┘         └─ given back ─► ready
 //! ```
-//! and from every state that has not ended: cancelled, expired.
+//! `approval` leads to `blocked` or `ready` as `held` does, by a yes alone; and from every state that has not ended:
+//! cancelled, expired.
 
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ pub enum Step {
     Enqueue,
     /// It is put in the queue behind another action.
     Block,
+    /// Enough people have said yes, and its target is free.
+    Approve,
     /// Its turn has come.
     Promote,
     /// A worker takes it.
@@ -178,7 +181,8 @@ impl Phase {
     #[must_use]
     pub fn after(self, step: Step) -> Option<Self> {
         match (self, step) {
-            (Self::Held | Self::Approval, Step::Enqueue)
+            (Self::Held, Step::Enqueue)
+            | (Self::Approval, Step::Approve)
             | (Self::Blocked | Self::Scheduled, Step::Promote)
             | (Self::Running, Step::GiveBack)
             | (Self::Uncertain, Step::ResolveRetry) => Some(Self::Ready),

@@ -25,6 +25,11 @@ pub enum Decision {
         /// The step, from 0.
         step: usize,
     },
+    /// Ask people whether that action may be made; it is reserved as if it were.
+    Ask {
+        /// The step, from 0.
+        step: usize,
+    },
     /// Do nothing, for a reason with a name.
     Suppress(Reason),
     /// Do nothing ever again in this incident, and tell a human.
@@ -38,6 +43,10 @@ pub struct Ledger {
     pub incident: Option<Standing>,
     /// The last reservation of this policy on this target.
     pub last_reserved_at: Option<Timestamp>,
+    /// The request for an approval of the incident's next action that has not been answered.
+    pub awaiting: Option<Awaiting>,
+    /// When a request of this policy on this target last came to nothing: rejected, expired or withdrawn.
+    pub refused_at: Option<Timestamp>,
     /// The last incident of this policy and target that an action healed.
     pub relapse: Option<Relapse>,
     /// Reservations of this policy inside its window.
@@ -61,6 +70,15 @@ pub struct Ledger {
     pub lately: Lately,
     /// What undoes what.
     pub opposites: Arc<Opposites>,
+}
+
+/// A request for an approval that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaiting {
+    /// When no answer is a no.
+    pub until: Timestamp,
+    /// The version of the policy that asked.
+    pub policy_version: i64,
 }
 
 /// The targets of a policy, in the part of its fleet where the violated one is.
@@ -119,7 +137,7 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     }
     match policy.mode {
         Mode::Observe => return Decision::Suppress(Reason::Observe),
-        Mode::Auto => {}
+        Mode::Approve | Mode::Auto => {}
     }
     if let Some(until) = ledger.paused.filter(|_| holds(Fault::Paused)) {
         return Decision::Suppress(Reason::Paused { until });
@@ -127,9 +145,13 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if let Some(held) = ledger.silenced.as_ref().filter(|_| holds(Fault::Silenced)) {
         return Decision::Suppress(Reason::Silenced { silence: held.id, until: held.until });
     }
+    let awaiting = ledger.awaiting.filter(|_| holds(Fault::Awaiting));
     let step = match &ledger.incident {
         Some(incident) if incident.state == State::HandedOver && holds(Fault::HandedOver) => {
             return Decision::Suppress(Reason::HandedOver);
+        }
+        Some(_) if let Some(Awaiting { until, .. }) = awaiting => {
+            return Decision::Suppress(Reason::AwaitingApproval { until });
         }
         Some(incident) if incident.busy && holds(Fault::Busy) => {
             return Decision::Suppress(Reason::IncidentOpen { until: None });
@@ -156,6 +178,7 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     }
     match braked(policy, step, ledger, now).or_else(|| spent(policy, ledger, now)) {
         Some(reason) => Decision::Suppress(reason),
+        None if policy.mode == Mode::Approve && holds(Fault::Asks) => Decision::Ask { step },
         None => Decision::Act { step },
     }
 }
@@ -189,10 +212,12 @@ fn too_soon(
         .last_reserved_at
         .map(|at| at.after(rails.cooldown))
         .filter(|until| *until > now && holds(Fault::Cooldown));
-    if let Some(until) = cooled.filter(|_| opening) {
-        return Some(Reason::Cooldown { until });
-    }
-    None
+    // After a no people are left in peace for as long, wherever in the incident it was said.
+    let refused = ledger
+        .refused_at
+        .map(|at| at.after(rails.cooldown))
+        .filter(|until| *until > now && holds(Fault::Refused));
+    cooled.filter(|_| opening).max(refused).map(|until| Reason::Cooldown { until })
 }
 
 /// Whether incidents of this pair open too often.

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod action;
+pub mod approval;
 pub mod audit;
 pub mod decide;
 pub mod event;

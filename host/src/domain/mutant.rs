@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 17] = [
+pub(crate) const ALL: [Fault; 20] = [
     Fault::Paused,
     Fault::Silenced,
     Fault::Busy,
@@ -20,6 +20,21 @@ pub(crate) const ALL: [Fault; 17] = [
     Fault::Opposite,
     Fault::Duel,
     Fault::Flapping,
+    Fault::Awaiting,
+    Fault::Refused,
+    Fault::Asks,
+];
+
+/// Those of approvals, which have a model of their own.
+#[cfg(test)]
+pub(crate) const APPROVALS: [Fault; 7] = [
+    Fault::ApprovalHash,
+    Fault::ApprovalPlan,
+    Fault::ApprovalVotes,
+    Fault::ApprovalExpiry,
+    Fault::ApprovalPeople,
+    Fault::ApprovalAuthor,
+    Fault::ApprovalState,
 ];
 
 /// One safety.
@@ -47,6 +62,26 @@ pub(crate) enum Fault {
     BlastRadius,
     /// A fleet that looks dead is believed.
     MassFailure,
+    /// Every violation asks for an approval anew.
+    Awaiting,
+    /// A no is forgotten at once.
+    Refused,
+    /// A policy that has to ask acts.
+    Asks,
+    /// A yes to another plan counts.
+    ApprovalHash,
+    /// What runs is not compared with what was approved.
+    ApprovalPlan,
+    /// Those who said yes to what the plan was before are counted.
+    ApprovalVotes,
+    /// A yes that comes too late counts.
+    ApprovalExpiry,
+    /// One person counts as often as they say yes.
+    ApprovalPeople,
+    /// The author may approve.
+    ApprovalAuthor,
+    /// What nobody has approved runs.
+    ApprovalState,
     /// What is not met any more is over, though it is not clear.
     Between,
     /// A moment of being clear is enough.

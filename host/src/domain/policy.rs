@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Timestamp;
+use super::approval::Terms;
 use super::guardrails::Guardrails;
 use super::ladder::Step;
 
@@ -109,8 +110,40 @@ pub enum Mode {
     /// Report violations, act on none.
     #[default]
     Observe,
+    /// Ask people before each action, within the guardrails.
+    Approve,
     /// Act within the guardrails.
     Auto,
+}
+
+impl Mode {
+    /// All of them, in the order in which a policy is promoted.
+    pub const ALL: [Self; 3] = [Self::Observe, Self::Approve, Self::Auto];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Approve => "approve",
+            Self::Auto => "auto",
+        }
+    }
+
+    /// The mode of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.word() == word)
+    }
+
+    /// Whether it makes actions, be it by itself or after a person's yes.
+    #[must_use]
+    pub fn acts(self) -> bool {
+        match self {
+            Self::Observe => false,
+            Self::Approve | Self::Auto => true,
+        }
+    }
 }
 
 /// Where a policy came from: a sync of files leaves those made over the API alone.
@@ -163,6 +196,9 @@ pub struct Spec {
     pub steps: Vec<Step>,
     /// What holds its actions back.
     pub guardrails: Guardrails,
+    /// Who must say yes where it asks.
+    #[serde(default)]
+    pub approval: Terms,
 }
 
 /// A policy as it is in force.

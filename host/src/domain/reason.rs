@@ -35,6 +35,11 @@ pub enum Reason {
         /// When it can.
         until: Timestamp,
     },
+    /// People have been asked about the incident's next action and have not answered.
+    AwaitingApproval {
+        /// When no answer is a no.
+        until: Timestamp,
+    },
     /// Automation gave up on this incident; a human has it.
     HandedOver,
     /// An action of this policy on this target was reserved too recently.
@@ -102,6 +107,7 @@ impl Reason {
             Self::NoTarget => "no_target",
             Self::IncidentOpen { .. } => "incident_open",
             Self::Settling { .. } => "settling",
+            Self::AwaitingApproval { .. } => "awaiting_approval",
             Self::HandedOver => "handed_over",
             Self::Cooldown { .. } => "cooldown",
             Self::Budget { .. } => "budget",
@@ -125,6 +131,7 @@ impl Reason {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Cooldown { until }
+            | Self::AwaitingApproval { until }
             | Self::Settling { until }
             | Self::Silenced { until, .. }
             | Self::Breaker { until }

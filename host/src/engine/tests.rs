@@ -268,6 +268,7 @@ fn compiled(expression: &str) -> Arc<Compiled> {
         params: serde_json::Map::new(),
         steps: Vec::new(),
         guardrails: Guardrails::default(),
+        approval: crate::domain::approval::Terms::default(),
     };
     let at = Timestamp::from_micros(0);
     let (declared, source) = (None, Source::Api);

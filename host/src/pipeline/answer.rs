@@ -28,7 +28,7 @@ pub struct Violation {
     pub triggered_at: Timestamp,
     /// What it would do.
     pub action: String,
-    /// What was decided: `act`, or the reason why not.
+    /// What was decided: `act`, `ask` where people must say yes first, or the reason why neither.
     pub decision: &'static str,
     /// The incident it belongs to.
     pub incident_id: i64,

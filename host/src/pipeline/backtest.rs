@@ -1,9 +1,11 @@
 //! What policies would have decided about the stored history: read once more through a [`Rehearsal`], and held beside
 //! what was decided live where that is asked for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::rehearsal::{Assumed, Counts, Ends, Error, Rehearsal, Stage, compiled};
@@ -79,6 +81,7 @@ pub async fn run(
         let past = source.past_ends(wanted.from, wanted.to).await?;
         let withheld = past.iter().filter(|end| end.withheld).map(|end| end.of.clone());
         ends.withheld = withheld.collect();
+        ends.answers = source.past_answers(wanted.from, wanted.to).await?.into_iter().collect();
         ends.known = past.into_iter().map(|end| (end.of, end.ended)).collect();
     }
     let mut rehearsal = Rehearsal::new(stage, policies, ends, wanted.from).await?;
@@ -204,7 +207,8 @@ pub fn line(row: &LogRow, to: Timestamp) -> String {
     } else {
         "and on".to_owned()
     };
-    let LogRow { verdict, policy_name, policy_version, target, event_id, facts, .. } = row;
+    let LogRow { verdict, policy_name, policy_version, target, event_id, .. } = row;
+    let facts = told(&row.facts);
     let reason = row.reason.as_deref().unwrap_or("-");
     let until = row.until_at.map_or_else(|| "-".to_owned(), at);
     let action = match (&row.kind, row.step, &row.params) {
@@ -215,6 +219,18 @@ pub fn line(row: &LogRow, to: Timestamp) -> String {
     format!(
         "{when} {policy_name} v{policy_version} {target} opened {opened} event {event_id} {verdict} {reason} until {until} {repeats} | {action} | {facts}"
     )
+}
+
+/// The facts without the numbers of actions: people's own take some live, and are not made again.
+fn told(facts: &str) -> Cow<'_, str> {
+    if !facts.contains("\"action_id\"") {
+        return Cow::Borrowed(facts);
+    }
+    let mut facts: Value = serde_json::from_str(facts).unwrap_or_default();
+    if let Some(guardrail) = facts["guardrail"].as_object_mut() {
+        guardrail.remove("action_id");
+    }
+    Cow::Owned(facts.to_string())
 }
 
 /// What happened beside the samples, in the order of time.

@@ -2,6 +2,7 @@
 //! ids it asks the clock for; the writer read the ledgers under lock and records the plan in the same
 //! transaction.
 
+mod ask;
 mod flaps;
 mod fleet;
 mod lately;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::quiet::{facts, silenced};
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Handover, Ledger, Reason, Violated, decide};
+use crate::domain::decide::{Decision, Ledger, Reason, Violated, decide};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::fleet::Domains;
 use crate::domain::incident::{Standing, State};
@@ -64,6 +65,7 @@ pub struct Deciding<'a> {
     /// Gives execution ids.
     pub clock: &'a Clock,
     open: HashMap<Pair, Open>,
+    asked: HashMap<Pair, usize>,
     reserved: HashMap<(i64, bool), u32>,
     reserved_in_all: u32,
     acts: Vec<(String, Act)>,
@@ -85,7 +87,7 @@ struct Open {
 pub enum Came {
     /// A violation, decided so.
     Violated {
-        /// `act`, or the reason why not.
+        /// `act`, `ask`, or the reason why neither.
         decision: &'static str,
         /// The action made: its place in the plan.
         action: Option<usize>,
@@ -132,6 +134,7 @@ impl<'a> Deciding<'a> {
             max_attempts,
             clock,
             open,
+            asked: HashMap::new(),
             reserved: HashMap::new(),
             reserved_in_all: 0,
             acts: Vec::new(),
@@ -161,6 +164,7 @@ impl<'a> Deciding<'a> {
 
     fn violated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair, about: About<'_>) -> Came {
         let now = self.plan.now;
+        self.outdated(compiled, pair);
         let mut ledger = self.ledgers.get(pair).cloned().unwrap_or_default();
         let mut facts = facts(compiled, finding);
         let which = match self.open.get(pair) {
@@ -187,6 +191,10 @@ impl<'a> Deciding<'a> {
                 let at = self.act((compiled, step), finding, pair, about);
                 (Verdict::Act(at), "act", Some(at))
             }
+            Decision::Ask { step } => {
+                let at = self.ask((compiled, step), finding, pair, about);
+                (Verdict::Ask(at), "ask", Some(at))
+            }
             Decision::Suppress(reason) => {
                 let (word, until) = (reason.word(), reason.until());
                 let held = ledger.silenced.filter(|_| matches!(reason, Reason::Silenced { .. }));
@@ -202,23 +210,6 @@ impl<'a> Deciding<'a> {
         };
         self.note(pair, (which, finding.event_id), (verdict, word), facts);
         Came::Violated { decision: word, action, incident: which }
-    }
-
-    fn hand_over(&mut self, pair: &Pair, why: Handover) -> Verdict {
-        if let Some(incident) = self.ledgers.get_mut(pair).and_then(|ledger| ledger.incident.as_mut()) {
-            incident.state = State::HandedOver;
-        }
-        Verdict::HandOver(why.word())
-    }
-
-    /// Gives an incident to a human because nothing was observed that says whether its last action helped; or what was
-    /// `heard` is neither.
-    pub fn give_up(&mut self, pair: &Pair, (id, event_id): (i64, i64), heard: bool) {
-        let why = Handover::VerdictUnknown;
-        let verdict = self.hand_over(pair, why);
-        let what = if heard { "neither met nor clear" } else { "nothing" };
-        let facts = json!({"observed": format!("{what} since the last action ended and settled")});
-        self.note(pair, (Which::Known(id), event_id), (verdict, why.word()), facts);
     }
 
     /// Writes the decision down, or counts it where it only repeats.
@@ -348,6 +339,7 @@ impl<'a> Deciding<'a> {
             queued: true,
             expires_at: Some(latest_start(policy.guardrails.max_event_age, finding.observed_at)),
             details: Some(details.to_string()),
+            approval: None,
         });
         at
     }

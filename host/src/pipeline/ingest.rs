@@ -16,12 +16,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::approve::{Approve, Approved};
 use super::known::Known;
 pub use super::writer::{Parts, Writer};
 use crate::domain::Event;
 
 /// Requests waiting for the writer.
 const REQUESTS: usize = 4_096;
+/// Approvals waiting for the writer; they are people's.
+const APPROVALS: usize = 256;
 /// Events waiting for the writer; beyond it a client is told to come back.
 const EVENTS: usize = 200_000;
 
@@ -82,6 +85,14 @@ pub struct Ingest {
     room: Arc<Semaphore>,
     known: Arc<Known>,
     look: Arc<Look>,
+    approvals: mpsc::Sender<Approving>,
+}
+
+/// A yes that waits for the writer.
+#[derive(Debug)]
+pub(super) struct Approving {
+    pub(super) yes: Approve,
+    pub(super) reply: oneshot::Sender<Result<Approved, Refused>>,
 }
 
 /// How the writer is told that the policies have changed, and tells that it works with them.
@@ -104,7 +115,9 @@ impl Ingest {
         let (send, receive) = mpsc::channel(REQUESTS);
         let look = Arc::new(Look { asked: Notify::new(), seen: watch::Sender::new(-1) });
         let room = Arc::new(Semaphore::new(EVENTS));
-        (Self { send, room, known: Arc::default(), look: Arc::clone(&look) }, Arrivals(receive, look))
+        let (approvals, asks) = mpsc::channel(APPROVALS);
+        let door = Self { send, room, known: Arc::default(), look: Arc::clone(&look), approvals };
+        (door, Arrivals(receive, look, Some(asks)))
     }
 
     /// The series that have been sent before.
@@ -119,6 +132,16 @@ impl Ingest {
         let mut seen = self.look.seen.subscribe();
         self.look.asked.notify_one();
         let _ = tokio::time::timeout(Duration::from_secs(1), seen.wait_for(|seen| *seen >= rev)).await;
+    }
+
+    /// Hands somebody's yes to the writer, ahead of all events that wait, and waits for what becomes of it.
+    pub async fn approve(&self, yes: Approve) -> Result<Approved, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.approvals.try_send(Approving { yes, reply }).map_err(|wrong| match wrong {
+            mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Refused::Closing,
+        })?;
+        answer.await.unwrap_or(Err(Refused::Closing))
     }
 
     /// Hands a request to the writer and waits until it is on disk.
@@ -136,7 +159,7 @@ impl Ingest {
 
 /// What the writer takes from.
 #[derive(Debug)]
-pub struct Arrivals(mpsc::Receiver<Waiting>, Arc<Look>);
+pub struct Arrivals(mpsc::Receiver<Waiting>, Arc<Look>, Option<mpsc::Receiver<Approving>>);
 
 /// Events of one transaction, if so many have arrived.
 const BATCH: usize = 10_000;
@@ -177,6 +200,11 @@ impl Arrivals {
             events += next.request.events.len();
             batch.push(next);
         }
+    }
+
+    /// Where people's answers arrive; the first who asks has it.
+    pub(super) fn approvals(&mut self) -> mpsc::Receiver<Approving> {
+        self.2.take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 
     /// How it is told that the policies have changed.

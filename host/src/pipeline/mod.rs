@@ -3,6 +3,7 @@
 //! planned, [`sweep`] finds what was lost.
 
 pub mod answer;
+pub mod approve;
 pub mod backtest;
 pub mod decide;
 pub mod execute;

@@ -2,6 +2,7 @@
 //! held against what people were promised, counted anew from the history and not by the code under test. Each safety is also
 //! taken away once ([`Fault`]), and must be missed.
 
+mod asks;
 mod promises;
 pub(super) mod scene;
 
@@ -40,6 +41,8 @@ struct Made {
     step: usize,
     kind: String,
     ended: Option<Timestamp>,
+    /// It waits for people's yes, until then.
+    waits: Option<Timestamp>,
 }
 
 /// An incident that has not cleared.
@@ -63,6 +66,8 @@ struct World {
     key: SeriesKey,
     incidents: HashMap<Pair, Open>,
     healed: HashMap<Pair, (usize, Timestamp)>,
+    /// When a request last came to nothing.
+    refused: HashMap<Pair, Timestamp>,
     /// Since when nothing but clear was observed.
     clear: HashMap<Pair, Timestamp>,
     actions: Vec<Made>,
@@ -112,6 +117,7 @@ impl World {
             known: counts,
             incidents: HashMap::new(),
             healed: HashMap::new(),
+            refused: HashMap::new(),
             clear: HashMap::new(),
             actions: Vec::new(),
             storms: HashMap::new(),
@@ -127,7 +133,7 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), String> {
-        match self.random.below(11) {
+        match self.random.below(12) {
             0..=5 => self.event(),
             6 => {
                 let by = self.random.seconds(400);
@@ -137,7 +143,7 @@ impl World {
             7 | 8 => {
                 let now = self.clock.now();
                 let running: Vec<usize> =
-                    (0..self.actions.len()).filter(|at| self.actions[*at].ended.is_none()).collect();
+                    (0..self.actions.len()).filter(|at| self.actions[*at].runs()).collect();
                 if !running.is_empty() {
                     let at = running[usize::try_from(self.random.below(running.len() as u64)).unwrap_or(0)];
                     self.actions[at].ended = Some(now);
@@ -148,6 +154,10 @@ impl World {
                         open.into_iter().for_each(|open| open.state = State::HandedOver);
                     }
                 }
+                Ok(())
+            }
+            11 => {
+                self.answer();
                 Ok(())
             }
             9 => {
@@ -222,7 +232,8 @@ impl World {
             .filter(|made| made.policy == pair.policy && made.target == pair.target)
             .collect();
         let incident = self.incidents.get(pair).map(|open| {
-            let of: Vec<&&Made> = mine.iter().filter(|made| made.incident == open.id).collect();
+            let of: Vec<&&Made> =
+                mine.iter().filter(|made| made.incident == open.id && made.is_its()).collect();
             let step = of.last().map_or(0, |made| made.step);
             let tries = of.iter().filter(|made| made.step == step).count();
             Standing {
@@ -261,6 +272,8 @@ impl World {
             },
             fleet,
             failures: (0, None),
+            awaiting: self.waiting(pair),
+            refused_at: self.refused.get(pair).copied(),
             flaps: self.flaps(at, pair, now),
             lately: self.lately(&pair.target, now),
             opposites: Arc::clone(&self.opposites),
@@ -269,7 +282,9 @@ impl World {
 
     /// What the store would have of a target's opposites.
     fn lately(&self, target: &str, now: Timestamp) -> Lately {
-        let acts = self.since(now.before(self.opposites.window)).filter(|made| made.target == target);
+        let acts = self
+            .since(now.before(self.opposites.window))
+            .filter(|made| made.target == target && made.is_its());
         let act = |made: &Made| Act {
             action: Of::Known(0),
             policy: made.policy,
@@ -296,8 +311,8 @@ impl World {
         let kind = ["scale-up", "scale-down"][usize::try_from(self.random.below(2)).unwrap_or(0)].to_owned();
         let spent = self.since(now.before(EVERYBODY.1)).count();
         if !self.paused && spent < EVERYBODY.0 as usize && self.undone(&target, &kind, now).is_none() {
-            let (incident, step, ended) = (0, 0, Some(now));
-            self.actions.push(Made { at: now, policy: 0, target, incident, step, kind, ended });
+            let (incident, step, ended, waits) = (0, 0, Some(now), None);
+            self.actions.push(Made { at: now, policy: 0, target, incident, step, kind, ended, waits });
         }
     }
 

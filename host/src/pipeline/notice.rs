@@ -57,5 +57,6 @@ pub(super) fn notice(
         queued: true,
         expires_at: None,
         details: Some(told.why),
+        approval: None,
     }
 }

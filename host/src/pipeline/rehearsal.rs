@@ -12,13 +12,16 @@ use tempfile::TempDir;
 use super::settings::Live;
 use super::writer::{Home, Parts, Writer, opened};
 use crate::clock::Clock;
+use crate::domain::approval::State;
 use crate::domain::guardrails::Everywhere;
 use crate::domain::policy::{Pattern, Policy};
 use crate::domain::{Phase, Timestamp};
 use crate::engine::{Compiled, Fault, Limits};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::store::{Error as StoreError, PastPause, PastSilence, Plan, SeriesRow, Store, TailSample, Which};
+use crate::store::{
+    Error as StoreError, PastAnswer, PastPause, PastSilence, Plan, SeriesRow, Store, TailSample, Which,
+};
 
 /// What a rehearsal stands on, as the server it is of does.
 #[derive(Clone, Debug)]
@@ -92,6 +95,8 @@ pub struct Ends {
     pub known: HashMap<Made, Option<(Timestamp, Phase)>>,
     /// Those that were not started when their turn came.
     pub withheld: HashSet<Made>,
+    /// How people answered what they were asked; what is not known is approved at once.
+    pub answers: HashMap<Made, PastAnswer>,
     /// The first of these that fits.
     pub rules: Vec<Rule>,
     /// All others.
@@ -114,8 +119,10 @@ pub struct Counts {
 struct Due {
     target: String,
     incident: Option<i64>,
-    phase: Phase,
+    assumed: Assumed,
     withheld: bool,
+    /// It is asked about, and this is the answer; its end comes after that.
+    answer: Option<(Made, PastAnswer)>,
 }
 
 /// See the module.
@@ -168,6 +175,7 @@ impl Rehearsal {
             settings: stage.settings.clone(),
             node: "rehearsal".to_owned(),
             plugins: None,
+            pushes: false,
             policies: Arc::new(RwLock::default()),
         });
         writer.rehearse(policies, 1);
@@ -278,8 +286,14 @@ impl Rehearsal {
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= at) {
             let ((when, action), due) = entry.remove_entry();
             self.clock.reach(when);
+            if let Some((made, answer)) = &due.answer {
+                if self.store.rehearse_answer(action, answer, when).await? {
+                    self.will_end(action, (made, when), due.assumed, (due.target.clone(), due.incident));
+                }
+                continue;
+            }
             self.store
-                .rehearse_end((action, &due.target), due.incident, (due.phase, due.withheld), when)
+                .rehearse_end((action, &due.target), due.incident, (due.assumed.phase, due.withheld), when)
                 .await?;
         }
         self.clock.reach(at);
@@ -294,19 +308,45 @@ impl Rehearsal {
             let made = (*policy, action.target.clone(), action.step.unwrap_or(-1), plan.now);
             let fits = |rule: &&Rule| rule.kind == action.kind && rule.target.matches(&action.target);
             let assumed = self.ends.rules.iter().find(fits).map_or(self.ends.assumed, |rule| rule.end);
-            let end = match self.ends.known.get(&made) {
-                Some(known) => *known,
-                None => Some((plan.now.after(assumed.takes), assumed.phase)),
-            };
-            let Some((at, phase)) = end else { continue };
             // The action that tells a human is none of its incident's own.
             let incident = action.incident.filter(|_| !action.tells).map(|which| match which {
                 Which::New(at) => plan.opened[at].id,
                 Which::Known(id) => id,
             });
-            let (target, withheld) = (action.target.clone(), self.ends.withheld.contains(&made));
-            self.due.insert((at, action.id), Due { target, incident, phase, withheld });
+            let of = (action.target.clone(), incident);
+            if action.phase != Phase::Approval {
+                self.will_end(action.id, (&made, plan.now), assumed, of);
+                continue;
+            }
+            let answer = match self.ends.answers.get(&made) {
+                Some(answer) => answer.clone(),
+                // It was asked and has not been answered.
+                None if self.ends.known.contains_key(&made) => continue,
+                None => {
+                    PastAnswer { state: State::Approved, at: None, by: String::new(), note: String::new() }
+                }
+            };
+            let (at, (target, incident)) = (answer.at.unwrap_or(plan.now), of);
+            let due = Due { target, incident, assumed, withheld: false, answer: Some((made, answer)) };
+            self.due.insert((at, action.id), due);
         }
+    }
+
+    /// An action that began then ends as it did, or as is assumed.
+    fn will_end(
+        &mut self,
+        action: i64,
+        (made, now): (&Made, Timestamp),
+        assumed: Assumed,
+        (target, incident): (String, Option<i64>),
+    ) {
+        let end = match self.ends.known.get(made) {
+            Some(known) => *known,
+            None => Some((now.after(assumed.takes), assumed.phase)),
+        };
+        let Some((at, phase)) = end else { return };
+        let (withheld, assumed) = (self.ends.withheld.contains(made), Assumed { phase, ..assumed });
+        self.due.insert((at, action), Due { target, incident, assumed, withheld, answer: None });
     }
 
     /// What was done so far.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::worker::effects;
 use crate::domain::action::Effects;
-use crate::plugin::{Plugins, Remediator, Route};
+use crate::plugin::{Plugins, Remediator};
 use crate::store::{Offer, Task};
 
 /// How remediators take part.
@@ -41,8 +41,12 @@ impl Remediation {
     #[must_use]
     pub fn offer(&self, plugins: &Plugins, task: &Task) -> Offer {
         let route = plugins.route(&task.kind, &task.target);
+        // A worker of ours finds out, and ends it.
+        if super::approve::diverged(&route, self.push.is_some(), task).is_some() {
+            return Offer::Keep;
+        }
         // A plugin that lacks a connection serves nothing.
-        let served = route.as_ref().is_ok_and(Route::bound);
+        let served = route.as_ref().is_ok_and(|route| route.bound() || task.approval().is_some());
         if !task.held() && (served || self.push.is_some()) {
             return Offer::Keep;
         }

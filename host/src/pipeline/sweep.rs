@@ -53,6 +53,8 @@ async fn once(
         parts.running.revoke(id);
     }
     lapse(parts).await?;
+    parts.metrics.moved(parts.store.expire_approvals(now).await?.iter().map(Moved::words));
+    parts.metrics.approvals_waiting(parts.store.approvals_waiting().await?);
     let ready = parts.store.sweep(now, pace.silence).await?;
     parts.queue.announce(&ready);
     let (incidents, depth) = parts.store.gauges().await?;

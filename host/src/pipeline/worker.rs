@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::approve::diverged;
 use super::execute::{self, Runner};
 use super::push;
 use super::remediate::Remediation;
@@ -221,7 +222,11 @@ fn plan(parts: &Parts, task: &Task, runners: &Mutex<HashMap<i64, Runner>>) -> Pl
     let keep = |runner: Runner| {
         runners.lock().unwrap_or_else(PoisonError::into_inner).insert(task.id, runner);
     };
-    match parts.plugins.route(&task.kind, &task.target) {
+    let route = parts.plugins.route(&task.kind, &task.target);
+    if let Some(why) = diverged(&route, parts.remediation.push.is_some(), task) {
+        return Planned::Diverged(why);
+    }
+    match route {
         Ok(route) => {
             let dispatch = Dispatch {
                 plugin: route.plugin.clone(),
@@ -234,7 +239,9 @@ fn plan(parts: &Parts, task: &Task, runners: &Mutex<HashMap<i64, Runner>>) -> Pl
                 return Planned::Run(push::dispatch(task, &parts.remediation.idempotent));
             }
             keep(Runner::Plugin(route));
-            if bound { Planned::Run(dispatch) } else { Planned::Spare(dispatch) }
+            // What was approved is this plugin, and no remediator.
+            let ours = bound || task.approval().is_some();
+            if ours { Planned::Run(dispatch) } else { Planned::Spare(dispatch) }
         }
         Err(wrong @ RouteError::Ambiguous(_)) => Planned::Refuse(refusal(&task.kind, &wrong)),
         Err(wrong @ RouteError::NoPlugin) => match &parts.remediation.push {

@@ -1,6 +1,7 @@
 //! The one writer of a node: drains requests, decides and records them in one transaction, ticks.
 
 mod apply;
+mod approve;
 mod batch;
 mod ledgers;
 mod rehearse;
@@ -49,8 +50,10 @@ pub struct Parts {
     pub settings: Live,
     /// This node's name.
     pub node: String,
-    /// What would run a simulated action; none where nothing is simulated.
+    /// What would run a simulated action, or one that people are asked about; none where neither is to be.
     pub plugins: Option<Plugins>,
+    /// Whether what no plugin here serves is pushed to a remediator.
+    pub pushes: bool,
     /// The policies in force, for everybody who wants to look.
     pub policies: Arc<RwLock<Arc<PolicySet>>>,
 }
@@ -95,6 +98,7 @@ impl Writer {
     /// Serves until `stop`, then finishes what has arrived.
     pub async fn run(mut self, mut arrivals: Arrivals, stop: CancellationToken) {
         let (mut next, look) = (tokio::time::Instant::now(), arrivals.look());
+        let mut approvals = arrivals.approvals();
         loop {
             tokio::select! {
                 biased;
@@ -105,6 +109,10 @@ impl Writer {
                     next = tokio::time::Instant::now() + self.parts.settings.tick().min(LOOK);
                 }
                 () = look.asked.notified() => self.look().await,
+                Some(asked) = approvals.recv() => {
+                    // Who went away finds it done.
+                    let _ = asked.reply.send(self.approve(&asked.yes).await);
+                }
                 batch = arrivals.drain() => {
                     let mut batch = batch;
                     if batch.is_empty() { return }
@@ -215,9 +223,13 @@ impl Writer {
 
     /// Says of simulated actions what would have run: nothing does, they are over when they are recorded.
     fn name_plugins(&self, plan: &mut Plan) {
+        self.bind(plan);
         let Some(plugins) = &self.parts.plugins else { return };
         for action in plan.actions.iter_mut().filter(|action| action.simulated) {
             action.details = Some(match plugins.route(&action.kind, &action.target) {
+                Ok(route) if action.approval.is_some() => {
+                    format!("Simulated: would ask for an approval and run {}/{}", route.plugin, route.action)
+                }
                 Ok(route) => format!("Simulated: would run {}/{}", route.plugin, route.action),
                 Err(wrong) => format!("Simulated: would fail: {}", refusal(&action.kind, &wrong)),
             });

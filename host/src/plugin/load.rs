@@ -67,6 +67,11 @@ pub(super) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
 }
 
+/// A short name for settings as they are now: the beginning of their digest.
+pub(super) fn revision(settings: &[u8]) -> String {
+    digest(settings).chars().take(16).collect()
+}
+
 impl Loader {
     /// A place for each compiler that may run at once.
     pub(super) fn compilers() -> Semaphore {

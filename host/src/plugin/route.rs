@@ -7,7 +7,7 @@ use std::time::Duration;
 use globset::{Glob, GlobMatcher};
 
 use super::connections::{Connection, Connections};
-use super::load::Loaded;
+use super::load::{Loaded, revision};
 use super::settings::{RouteSettings, Settings};
 use super::types::{Effects, Risk};
 use super::{Error, catalogue::Catalogue};
@@ -165,6 +165,20 @@ impl Route {
             connections,
             loaded: Arc::clone(plugin),
         }
+    }
+
+    /// The revision of what the operator has granted the plugin; none: no connections at all.
+    #[must_use]
+    pub fn grant(&self) -> Option<String> {
+        let config = serde_json::to_vec(&*self.loaded.config).unwrap_or_default();
+        self.loaded.granted.then(|| revision(&config))
+    }
+
+    /// The plugin's slots, and what fills each: the connection's name and the revision of its settings.
+    #[must_use]
+    pub fn bound_to(&self) -> BTreeMap<String, String> {
+        let named = |c: &Connection| format!("{}@{}", c.name(), c.revision());
+        self.connections.iter().map(|(slot, connection)| (slot.clone(), named(connection))).collect()
     }
 
     /// Whether every connection that the plugin cannot do without is there.

@@ -5,8 +5,9 @@ use serde_json::json;
 use super::plan::ActionDraft;
 use super::record::{add_action, add_audit};
 use super::sql::statements;
-use super::{Error, Moved, Result, Store, Tx, duel, ids, ledger, on, pause, rows, slot};
+use super::{ApprovalRefused, Error, Moved, Result, Store, Tx, duel, ids, ledger, on, pause, rows, slot};
 use crate::domain::action::Step;
+use crate::domain::approval;
 use crate::domain::audit::Entry;
 use crate::domain::decide::Reason;
 use crate::domain::opposites::Of;
@@ -14,7 +15,7 @@ use crate::domain::rail::Rail;
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
-    LOOK = "SELECT target, kind FROM action WHERE id = $1";
+    LOOK = "SELECT target, kind, state FROM action WHERE id = $1";
     STANDS = "SELECT state, kind, owner, priority, incident_id FROM action WHERE id = $1{lock}";
     MOVE = "UPDATE action SET state = $3, completed_at = $4, queued = (queued OR $8), run_at = $5,
         details = COALESCE($6, details), error_message = COALESCE($7, error_message)
@@ -155,6 +156,26 @@ impl Store {
         self.change(id, change, now).await
     }
 
+    /// To cancel what waits for an approval is to say no.
+    async fn withdrawn(&self, id: i64, change: Change<'_>, now: Timestamp) -> Result<Cancelled> {
+        let said = change.details.as_deref().and_then(|text| text.strip_prefix("Cancelled: "));
+        let note = said.unwrap_or_default();
+        match self.refuse_approval(id, (approval::State::Rejected, change.actor, note), now).await? {
+            ApprovalRefused::Done(moved) => Ok(Cancelled::Done {
+                before: Phase::Approval,
+                after: Phase::Cancelled,
+                ready: Vec::new(),
+                moved: Some(moved),
+            }),
+            // It is just becoming what it was not when we looked.
+            ApprovalRefused::Not(approval::Refusal::Ended(approval::State::Approved)) => {
+                Box::pin(self.change(id, change, now)).await
+            }
+            ApprovalRefused::Not(_) => Ok(Cancelled::Refused(Phase::Expired)),
+            ApprovalRefused::Missing => Ok(Cancelled::Missing),
+        }
+    }
+
     /// Puts a held action in the queue.
     pub async fn queue_action(&self, id: i64, actor: &str, now: Timestamp) -> Result<Cancelled> {
         self.change(id, Change { step: Step::Enqueue, actor, details: None, error: None }, now).await
@@ -201,9 +222,13 @@ impl Store {
     async fn change(&self, id: i64, change: Change<'_>, now: Timestamp) -> Result<Cancelled> {
         let mut tx = self.begin().await?;
         let (look, sql) = (tx.text(&LOOK), tx.text(&STANDS));
-        let seen: Option<(String, String)> =
+        let seen: Option<(String, String, String)> =
             on!(&mut tx, c => sqlx::query_as(look).bind(id).fetch_optional(c).await?);
-        let Some((target, kind)) = seen else { return Ok(Cancelled::Missing) };
+        let Some((target, kind, state)) = seen else { return Ok(Cancelled::Missing) };
+        if change.step == Step::Cancel && state == Phase::Approval.word() {
+            drop(tx);
+            return self.withdrawn(id, change, now).await;
+        }
         // What everybody shares is locked before a slot is.
         let asks = change.step == Step::Enqueue;
         let held = if asks { self.held(&mut tx, (&target, &kind), now).await? } else { None };
@@ -261,6 +286,7 @@ fn verb(step: Step) -> &'static str {
         Step::ResolveDone | Step::ResolveFailed | Step::ResolveRetry => "action.resolved",
         Step::Block
         | Step::Promote
+        | Step::Approve
         | Step::Claim
         | Step::Succeed
         | Step::Retry

@@ -6,9 +6,9 @@ use sqlx::{Executor as _, SqlSafeStr as _};
 use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
-    action, audit, claim, drift, duel, effect, finish, fleet, history, ids, ingest, ledger, list, migrate,
-    node, numbers, pause, policy, pull, query, read, record, rehearse, report, retention, revision, samples,
-    setting, silence, slot, stale, status, sweep, token, why,
+    action, approval, approve, audit, claim, drift, duel, effect, finish, fleet, history, ids, ingest,
+    ledger, list, migrate, node, numbers, pause, policy, pull, query, read, record, rehearse, report,
+    retention, revision, samples, setting, silence, slot, stale, status, sweep, token, why,
 };
 
 impl Store {
@@ -16,6 +16,8 @@ impl Store {
     pub async fn check(&self) -> Result<usize> {
         let lists = [
             action::STATEMENTS,
+            approval::STATEMENTS,
+            approve::STATEMENTS,
             audit::STATEMENTS,
             claim::STATEMENTS,
             claim::MORE,

@@ -8,6 +8,7 @@ use super::record::add_audit;
 use super::sql::statements;
 use super::{Moved, Pool, Result, Store, Tx, on, pause, rows, slot};
 use crate::domain::action::Effects;
+use crate::domain::approval::{ActionPlan, State};
 use crate::domain::audit::Entry;
 use crate::domain::{Timestamp, WireStatus};
 
@@ -16,8 +17,10 @@ statements! { pub(super) STATEMENTS:
     // head of its slot, so the slots of targets are what workers compete for.
     FIND = "SELECT a.id, a.execution_id, a.kind, a.target, a.target_kind, a.namespace, a.labels, a.params,
         a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.priority, a.state,
-        a.created_at, a.expires_at
+        a.created_at, a.expires_at, p.state AS approval_state, p.plan AS approval_plan, p.plan_hash AS approval_hash,
+        (SELECT q.version FROM policy q WHERE q.id = p.policy_id AND q.enabled) AS policy_now
         FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
+        LEFT JOIN approval p ON p.action_id = a.id
         WHERE a.state = 'ready' AND NOT a.simulated
         ORDER BY a.priority, a.run_at, a.id LIMIT $1{lock_slot_skip}";
     FENCE = "UPDATE slot SET fence = fence + 1 WHERE target = $1 AND head = $2 RETURNING fence";
@@ -77,6 +80,48 @@ pub struct Task {
     pub created_at: i64,
     /// Microseconds since the epoch; after this it is not started any more.
     pub expires_at: Option<i64>,
+    approval_state: Option<String>,
+    approval_plan: Option<String>,
+    approval_hash: Option<String>,
+    policy_now: Option<i64>,
+}
+
+/// What was approved of a task that people were asked about.
+#[derive(Clone, Debug)]
+pub struct TaskApproval {
+    /// Where the request stands.
+    pub state: State,
+    /// What was approved.
+    pub plan: ActionPlan,
+    /// Its hash.
+    pub hash: String,
+    /// The policy's version now; none: it is gone or off.
+    pub policy_now: Option<i64>,
+}
+
+impl Task {
+    /// The approval that it needs; none: it needs none.
+    #[must_use]
+    pub fn approval(&self) -> Option<TaskApproval> {
+        let nothing = ActionPlan {
+            policy: self.policy_name.clone().unwrap_or_default(),
+            policy_id: 0,
+            policy_version: 0,
+            action: String::new(),
+            target: String::new(),
+            params: Value::Null,
+            plugin: None,
+            digest: None,
+            plugin_action: None,
+            grant: None,
+            connections: std::collections::BTreeMap::new(),
+        };
+        // What can't be read was not approved.
+        let state = State::from_word(self.approval_state.as_deref()?).unwrap_or(State::Diverged);
+        let plan = self.approval_plan.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let hash = self.approval_hash.clone().unwrap_or_default();
+        Some(TaskApproval { state, plan: plan.unwrap_or(nothing), hash, policy_now: self.policy_now })
+    }
 }
 
 /// Which plugin runs an action.
@@ -99,6 +144,8 @@ pub enum Planned {
     Spare(Dispatch),
     /// It can't be run, in words.
     Refuse(String),
+    /// What would run is not what was approved, in words.
+    Diverged(String),
     /// No worker serves it, in words. It waits as long as remediators ask for work.
     Unserved(String),
 }
@@ -153,6 +200,7 @@ impl Store {
             return Ok(claimed);
         }
         let sql = tx.text(&FIND);
+        let mut diverged = Vec::new();
         let tasks: Vec<Task> = on!(&mut tx, c => sqlx::query_as(sql)
             .bind(rows::number(count)).fetch_all(c).await?);
         for task in tasks {
@@ -168,12 +216,17 @@ impl Store {
                 Planned::Run(dispatch) | Planned::Spare(dispatch) => {
                     claimed.leases.extend(take(&mut tx, task, owner, dispatch, now).await?);
                 }
+                Planned::Diverged(why) => diverged.push((task, why)),
                 Planned::Unserved(why) | Planned::Refuse(why) => {
                     refuse(&mut tx, &task, &why, now, &mut claimed).await?;
                 }
             }
         }
         tx.commit().await?;
+        // Each in a transaction of its own: an incident may not be locked while a slot is.
+        for (task, why) in diverged {
+            self.diverge(&task, &why, now, &mut claimed).await?;
+        }
         Ok(claimed)
     }
 
@@ -243,7 +296,7 @@ async fn take(
     let by = (Some(dispatch.plugin.as_str()), Some(dispatch.digest.as_str()));
     begin_attempt(tx, (task.id, attempt, fence), owner, by, now).await?;
     let facts = json!({"attempt": attempt, "fence": fence, "plugin": dispatch.plugin, "digest": dispatch.digest,
-        "effects": dispatch.effects});
+        "effects": dispatch.effects, "plan_hash": task.approval_hash});
     let entry =
         Entry::action(&format!("worker:{owner}"), "attempt.started", task.id, task.incident_id, facts);
     add_audit(tx, &entry, now).await?;

@@ -10,7 +10,7 @@ use crate::domain::opposites::{Act, Duel, Lately, Of};
 statements! { pub(super) STATEMENTS:
     // What never began has done nothing.
     ACTS = "SELECT r.action_id, r.policy_id, a.kind, r.at FROM reservation r JOIN action a ON a.id = r.action_id
-        WHERE r.target = $1 AND r.at > $2 AND NOT (a.attempts = 0 AND a.state IN ('held', 'cancelled', 'expired'))
+        WHERE r.target = $1 AND r.at > $2 AND NOT (a.attempts = 0 AND a.state IN ('held', 'approval', 'cancelled', 'expired'))
         ORDER BY r.at, r.action_id";
     DUELS = "SELECT action_id, first_policy, second_policy, first_kind, second_kind, until_at FROM duel
         WHERE target = $1 AND until_at > $2";

@@ -17,7 +17,7 @@ statements! { pub(super) STATEMENTS:
         FROM series WHERE id IN {ids}";
     SERIES_BY_IDENTITY = "SELECT identity, id FROM series WHERE identity IN {texts}";
     STANDING = "SELECT i.id, i.policy_id, i.target, i.simulated, i.last_violated_at, i.last_event_id, i.step,
-        CASE WHEN i.state = 'open' AND a.withheld IS NULL THEN a.completed_at END AS ended_at,
+        CASE WHEN i.state = 'open' AND a.withheld IS NULL AND a.verdict IS NULL THEN a.completed_at END AS ended_at,
         (i.state = 'handed_over' AND i.told_at IS NULL) AS untold
         FROM incident i LEFT JOIN action a ON a.id = i.last_action_id WHERE i.cleared_at IS NULL";
     REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
@@ -90,7 +90,7 @@ pub struct StandingRow {
     pub last_event_id: i64,
     /// The step of the ladder it stands on.
     pub step: i64,
-    /// When its last action ended, where it has one and is open. Microseconds since the epoch.
+    /// When its last action ended, where it has one, is open and nobody knows yet what that did. Microseconds since the epoch.
     pub ended_at: Option<i64>,
     /// It is handed over, and nobody was told.
     pub untold: bool,

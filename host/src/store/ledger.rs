@@ -4,7 +4,7 @@ use super::ingest::{Writing, broken};
 use super::sql::statements;
 use super::{Result, Tx, on, rows};
 use crate::domain::Timestamp;
-use crate::domain::decide::{Ledger, Spent};
+use crate::domain::decide::{Awaiting, Ledger, Spent};
 use crate::domain::flapping::Flaps;
 use crate::domain::guardrails::Everywhere;
 use crate::domain::incident::{Standing, State};
@@ -26,11 +26,15 @@ statements! { pub(super) STATEMENTS:
     LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since,
         i.flapping_until, i.reason, i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
         (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
-        (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used
+        (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used,
+        w.expires_at AS asked_until, w.policy_version AS asked_version,
+        (SELECT MAX(decided_at) FROM approval WHERE policy_id = $1 AND target = $2
+            AND state IN ('rejected', 'expired', 'withdrawn')) AS refused_at
         FROM (SELECT 1 AS one) o
         LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2
         AND i.simulated = FALSE AND i.cleared_at IS NULL
-        LEFT JOIN action a ON a.id = i.last_action_id";
+        LEFT JOIN action a ON a.id = i.last_action_id
+        LEFT JOIN approval w ON w.incident_id = i.id AND w.state = 'waiting'";
     GIVE_BACK = "UPDATE incident SET
         actions = (SELECT COUNT(*) FROM action a WHERE a.incident_id = $1 AND a.step IS NOT NULL AND a.withheld IS NULL),
         tries = (SELECT COUNT(*) FROM action a WHERE a.incident_id = $1 AND a.withheld IS NULL AND a.step = (SELECT b.step
@@ -43,7 +47,9 @@ statements! { pub(super) STATEMENTS:
     LEDGER_SIMULATED = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since,
         i.flapping_until, i.reason, i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
         (SELECT MAX(created_at) FROM action WHERE simulated AND policy_id = $1 AND target = $2) AS reserved_at,
-        (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used
+        (SELECT COUNT(*) FROM action WHERE simulated AND policy_id = $1 AND created_at > $3) AS used,
+        CAST(NULL AS BIGINT) AS asked_until, CAST(NULL AS BIGINT) AS asked_version,
+        CAST(NULL AS BIGINT) AS refused_at
         FROM (SELECT 1 AS one) o
         LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2 AND i.simulated = TRUE AND i.cleared_at IS NULL
         LEFT JOIN action a ON a.id = i.last_action_id";
@@ -68,9 +74,17 @@ struct Row {
     completed_at: Option<i64>,
     reserved_at: Option<i64>,
     used: i64,
+    asked_until: Option<i64>,
+    asked_version: Option<i64>,
+    refused_at: Option<i64>,
 }
 
 impl Row {
+    fn awaiting(&self) -> Option<Awaiting> {
+        let until = Timestamp::from_micros(self.asked_until?);
+        Some(Awaiting { until, policy_version: self.asked_version? })
+    }
+
     fn incident(self) -> Result<Option<Standing>> {
         let (Some(id), Some(state)) = (self.id, self.state) else { return Ok(None) };
         let phase = self.phase.as_deref().map(rows::phase).transpose()?;
@@ -113,11 +127,20 @@ impl Writing {
             return Box::pin(self.ledger(policy, (target, simulated), window_start)).await;
         }
         let (reserved, used) = (rows::time(row.reserved_at), u32::try_from(row.used).unwrap_or(u32::MAX));
+        let (refused_at, awaiting) = (rows::time(row.refused_at), row.awaiting());
         let incident = row.incident()?;
         // Only an incident that has made no action yet asks where it is to begin.
         let begins = incident.as_ref().is_none_or(|incident| incident.actions == 0);
         let relapse = if begins { self.relapse(policy, (target, simulated)).await? } else { None };
-        Ok(Ledger { incident, last_reserved_at: reserved, relapse, used, ..Ledger::default() })
+        Ok(Ledger {
+            incident,
+            last_reserved_at: reserved,
+            relapse,
+            used,
+            awaiting,
+            refused_at,
+            ..Ledger::default()
+        })
     }
 
     /// How often incidents of that policy and target have opened since then.

@@ -11,7 +11,7 @@ use super::{Error, Lite, Pool, Result, Store, on};
 use crate::domain::event::PARTITIONS;
 
 /// Every migration, in order; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 14] = [
     (1, "start", include_str!("../../../migrations/0001_start.sql")),
     (2, "access", include_str!("../../../migrations/0002_access.sql")),
     (3, "actions", include_str!("../../../migrations/0003_actions.sql")),
@@ -23,6 +23,7 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
     (13, "fleet", include_str!("../../../migrations/0013_fleet.sql")),
     (14, "revisions", include_str!("../../../migrations/0014_revisions.sql")),
     (15, "silence", include_str!("../../../migrations/0015_silence.sql")),
+    (16, "approvals", include_str!("../../../migrations/0016_approvals.sql")),
     (17, "rails", include_str!("../../../migrations/0017_rails.sql")),
     (18, "tick", include_str!("../../../migrations/0018_tick.sql")),
 ];

@@ -2,6 +2,8 @@
 //! nobody outside sees a connection, a row or a statement. SQLite and PostgreSQL run the same text.
 
 mod action;
+mod approval;
+mod approve;
 mod audit;
 mod check;
 mod chunk;
@@ -54,8 +56,10 @@ use sqlx::{PgPool, Postgres, SqlitePool, Transaction};
 
 use crate::domain::guardrails::Everywhere;
 pub use action::{Cancelled, Created, Keyed, Making, NewAction};
+pub use approval::{ApprovalRow, Refused as ApprovalRefused, VoteRow};
+pub use approve::{PastAnswer, PastOf, Pending, Yes};
 pub use audit::{AuditFilter, AuditRow};
-pub use claim::{Claimed, Dispatch, Lease, Planned, Task};
+pub use claim::{Claimed, Dispatch, Lease, Planned, Task, TaskApproval};
 pub use drift::{DriftRow, Drifted};
 pub use effect::Effect;
 pub use finish::{Ending, Finished};
@@ -67,7 +71,7 @@ pub use list::{ActionFilter, IncidentFilter, Part, Place};
 use local::{Lite, Local};
 pub use numbers::{LastRun, QueueNumbers};
 pub use pause::Pause;
-pub use plan::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
+pub use plan::{ActionDraft, Asked, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 pub use policy::{Change, Edition};
 pub use pull::{Ask, Lent, Offer};
 pub use query::{Found, Wanted as WantedSamples};

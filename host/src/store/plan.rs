@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{NewSample, NewSeries, PartitionSeq};
+use super::{Moved, NewSample, NewSeries, PartitionSeq};
+use crate::domain::approval::{self, ActionPlan, Terms};
 use crate::domain::fleet::Alive;
 use crate::domain::incident::State;
 use crate::domain::opposites::{Duel, Of};
@@ -35,6 +36,8 @@ pub struct Plan {
     pub changes: Vec<IncidentChange>,
     /// New actions.
     pub actions: Vec<ActionDraft>,
+    /// Actions that waited for an approval and were withdrawn; known when it is recorded.
+    pub withdrawn: Vec<Moved>,
     /// Duels that were stopped, each with its target.
     pub duels: Vec<(String, Duel)>,
 }
@@ -101,6 +104,8 @@ pub enum Which {
 pub enum Verdict {
     /// The n-th of `actions` was made.
     Act(usize),
+    /// The n-th of `actions` was made, and waits for an approval.
+    Ask(usize),
     /// Nothing, for that reason.
     Suppress {
         /// The reason's word.
@@ -131,6 +136,15 @@ pub enum IncidentChange {
         times: i64,
         /// The values that led to it.
         facts: Value,
+    },
+    /// Its request for an approval is for nothing any more.
+    Withdrawn {
+        /// Which.
+        incident: Which,
+        /// [`approval::State::Withdrawn`] or [`approval::State::Diverged`].
+        state: approval::State,
+        /// Why, in words.
+        why: String,
     },
     /// It is clear, or not any more.
     Clearing {
@@ -164,6 +178,7 @@ impl IncidentChange {
     pub(super) fn incident(&self) -> Which {
         match self {
             Self::Decided { incident, .. }
+            | Self::Withdrawn { incident, .. }
             | Self::Clearing { incident, .. }
             | Self::Calm { incident }
             | Self::Closed { incident, .. } => *incident,
@@ -216,4 +231,17 @@ pub struct ActionDraft {
     pub expires_at: Option<Timestamp>,
     /// For people.
     pub details: Option<String>,
+    /// It waits until people have said yes.
+    pub approval: Option<Asked>,
+}
+
+/// What people are asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Who must answer, and by when.
+    pub terms: Terms,
+    /// What they are asked about; the writer fills it in.
+    pub plan: Option<ActionPlan>,
+    /// It is for nothing any more: in the same transaction something else has come up.
+    pub withdrawn: Option<(approval::State, String)>,
 }

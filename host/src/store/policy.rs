@@ -9,7 +9,7 @@ use super::sql::statements;
 use super::{Error, Result, Store, Tx, ids, on};
 use crate::domain::Timestamp;
 use crate::domain::audit::Entry;
-use crate::domain::policy::{Policy, Source, Spec};
+use crate::domain::policy::{Mode, Policy, Source, Spec};
 
 statements! { pub(super) STATEMENTS:
     ALL = "SELECT id, version, enabled, source, spec, created_at, updated_at, declared, filed FROM policy ORDER BY id";
@@ -18,12 +18,12 @@ statements! { pub(super) STATEMENTS:
     // Every partition is locked, so that no event is being decided while the policies change.
     LOCK_ALL = "SELECT id FROM partition_state ORDER BY id{lock}";
     BUMP = "UPDATE installation SET policy_rev = policy_rev + 1 RETURNING policy_rev";
-    ADD = "INSERT INTO policy (id, name, version, enabled, source, spec, created_at, updated_at, declared, filed)
-        VALUES ($1, $2, 1, $3, $4, $5, $6, $6, $7, CASE WHEN $4 = 'file' THEN $5 END)";
+    ADD = "INSERT INTO policy (id, name, version, enabled, source, spec, created_at, updated_at, declared, filed, author)
+        VALUES ($1, $2, 1, $3, $4, $5, $6, $6, $7, CASE WHEN $4 = 'file' THEN $5 END, $8)";
     // Only if it is still what its author has seen.
     REPLACE = "UPDATE policy SET spec = $2, enabled = $3, version = version + 1, updated_at = $4, source = $5,
-        declared = COALESCE($6, declared), filed = CASE WHEN $6 IS NULL THEN filed ELSE $2 END
-        WHERE id = $1 AND version = $7";
+        declared = COALESCE($6, declared), filed = CASE WHEN $6 IS NULL THEN filed ELSE $2 END,
+        author = CASE WHEN spec = $2 THEN author ELSE $8 END WHERE id = $1 AND version = $7";
     FILED = "UPDATE policy SET declared = $2, filed = $3 WHERE id = $1";
     DROP = "DELETE FROM policy WHERE id = $1 AND version = $2";
 }
@@ -54,6 +54,17 @@ pub enum Change {
         source: Source,
         /// What its file says of `enabled`, if its file says all of this; none: as before.
         declared: Option<bool>,
+    },
+    /// Beside one of the above: its policy is raised to another mode, which the audit says on its own.
+    Promoted {
+        /// Its name.
+        name: String,
+        /// The mode before.
+        from: Mode,
+        /// The mode now.
+        to: Mode,
+        /// `step`, `jump` or `forced`.
+        how: &'static str,
     },
     /// What its file says, noted beside what it is, which somebody has changed since.
     Filed {
@@ -161,14 +172,15 @@ async fn apply(tx: &mut Tx, change: &Change, actor: &str, now: Timestamp) -> Res
             let id = ids::take(tx, "policy", 1).await?;
             let (sql, text) = (tx.text(&ADD), text_of(spec)?);
             let rows = on!(tx, c => sqlx::query(sql).bind(id).bind(&spec.name).bind(*enabled).bind(source.word())
-                .bind(text).bind(now.micros()).bind(*declared).execute(c).await?.rows_affected());
+                .bind(text).bind(now.micros()).bind(*declared).bind(principal(actor)).execute(c).await?.rows_affected());
             let facts = json!({"spec": spec, "enabled": enabled, "source": source});
             (id, What::Created, &spec.name, facts, rows)
         }
         Change::Replace { edition, spec, enabled, source, declared } => {
             let (sql, text) = (tx.text(&REPLACE), text_of(spec)?);
             let rows = on!(tx, c => sqlx::query(sql).bind(edition.id).bind(text).bind(*enabled).bind(now.micros())
-                .bind(source.word()).bind(*declared).bind(edition.version).execute(c).await?.rows_affected());
+                .bind(source.word()).bind(*declared).bind(edition.version).bind(principal(actor)).execute(c).await?
+                .rows_affected());
             let facts = json!({"spec": spec, "enabled": enabled, "source": source});
             (edition.id, What::Updated, &spec.name, facts, rows)
         }
@@ -176,6 +188,11 @@ async fn apply(tx: &mut Tx, change: &Change, actor: &str, now: Timestamp) -> Res
             let (sql, text) = (tx.text(&FILED), text_of(spec)?);
             return Ok(on!(tx, c => sqlx::query(sql).bind(*id).bind(*declared).bind(text).execute(c).await?
                 .rows_affected()));
+        }
+        Change::Promoted { name, from, to, how } => {
+            let facts = json!({"from": from, "to": to, "how": how});
+            add_audit(tx, &Entry::policy(actor, "policy.promoted", name, facts), now).await?;
+            return Ok(1);
         }
         Change::Remove { edition, name } => {
             revision::note(tx, edition.id, What::Deleted, (actor, now)).await?;
@@ -192,6 +209,13 @@ async fn apply(tx: &mut Tx, change: &Change, actor: &str, now: Timestamp) -> Res
         add_audit(tx, &Entry::policy(actor, what.verb(), name, facts), now).await?;
     }
     Ok(rows)
+}
+
+/// The principal behind an actor: a token is its number, whatever it is called.
+fn principal(actor: &str) -> &str {
+    let Some(rest) = actor.strip_prefix("token:") else { return actor };
+    let digits = rest.split(':').next().map_or(0, str::len);
+    &actor[.."token:".len() + digits]
 }
 
 fn text_of(spec: &Spec) -> Result<String> {

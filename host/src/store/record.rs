@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::ingest::NewSeries;
 use super::plan::{ActionDraft, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 use super::sql::statements;
-use super::{Result, Tx, ids, on, rows, slot};
+use super::{Result, Tx, approval, ids, on, rows, slot};
 use crate::domain::audit::Entry;
 use crate::domain::incident::State;
 use crate::domain::ladder::Judgement;
@@ -61,7 +61,8 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());
     }
     let mut opened = 0;
-    for change in &plan.changes {
+    let changes = std::mem::take(&mut plan.changes);
+    for change in &changes {
         // In their order: an incident may open after the one before it, of the same pair, has closed.
         while matches!(change.incident(), Which::New(at) if at >= opened) {
             open_incident(tx, &plan.opened[opened], plan.now).await?;
@@ -69,6 +70,7 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         }
         apply(tx, plan, change).await?;
     }
+    plan.changes = changes;
     add_actions(tx, plan).await
 }
 
@@ -127,8 +129,15 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
                 continue;
             }
             if !draft.simulated {
+                // What waits for an approval is spent for as long as it may wait.
+                let asked = draft.approval.as_ref().map(|asked| plan.now.after(asked.terms.within));
+                let at = asked.unwrap_or(plan.now).micros();
                 on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
-                    .bind(plan.now.micros()).execute(c).await?.rows_affected());
+                    .bind(at).execute(c).await?.rows_affected());
+            }
+            if draft.phase == Phase::Approval {
+                plan.withdrawn.extend(approval::ask(tx, draft, incident, plan.now).await?);
+                continue;
             }
             on!(tx, c => sqlx::query(acted).bind(incident).bind(draft.id).bind(draft.step.unwrap_or(0))
                 .execute(c).await?.rows_affected());
@@ -155,6 +164,8 @@ pub(super) async fn add_action(
 ) -> Result<()> {
     draft.phase = if draft.simulated {
         Phase::Succeeded
+    } else if draft.approval.is_some() {
+        Phase::Approval
     } else if !draft.queued {
         Phase::Held
     } else if slot::enter(tx, &draft.target, draft.id).await? {
@@ -186,12 +197,13 @@ fn id_of(opened: &[IncidentDraft], which: Which) -> i64 {
     }
 }
 
-async fn apply(tx: &mut Tx, plan: &Plan, change: &IncidentChange) -> Result<()> {
+async fn apply(tx: &mut Tx, plan: &mut Plan, change: &IncidentChange) -> Result<()> {
     match change {
         IncidentChange::Decided { incident, event_id, verdict, repeat, times, facts } => {
             let id = id_of(&plan.opened, *incident);
             let (word, silence) = match verdict {
                 Verdict::Act(_) => ("act", None),
+                Verdict::Ask(_) => ("ask", None),
                 Verdict::Suppress { reason, silence, .. } => (*reason, *silence),
                 Verdict::HandOver(reason) => (*reason, None),
             };
@@ -204,6 +216,11 @@ async fn apply(tx: &mut Tx, plan: &Plan, change: &IncidentChange) -> Result<()> 
                 return Ok(());
             }
             decided(tx, plan, id, (*event_id, *times), (verdict, facts)).await
+        }
+        IncidentChange::Withdrawn { incident, state, why } => {
+            let id = id_of(&plan.opened, *incident);
+            plan.withdrawn.extend(approval::withdraw(tx, id, (*state, why), plan.now).await?);
+            Ok(())
         }
         IncidentChange::Clearing { incident, since } => {
             let (id, sql) = (id_of(&plan.opened, *incident), tx.text(&CLEARING));
@@ -238,11 +255,14 @@ async fn decided(
 ) -> Result<()> {
     let (word, reason, until, action) = match verdict {
         Verdict::Act(at) => ("act", None, None, Some(plan.actions[*at].id)),
+        Verdict::Ask(at) => ("ask", None, None, Some(plan.actions[*at].id)),
         Verdict::Suppress { reason, until, .. } => ("suppress", Some(*reason), *until, None),
         Verdict::HandOver(reason) => ("hand_over", Some(*reason), None, None),
     };
     match verdict {
-        Verdict::Act(_) | Verdict::HandOver("actions_used_up") => judge(tx, id, Judgement::NotHealed).await?,
+        Verdict::Act(_) | Verdict::Ask(_) | Verdict::HandOver("actions_used_up") => {
+            judge(tx, id, Judgement::NotHealed).await?;
+        }
         Verdict::HandOver(_) => judge(tx, id, Judgement::Unknown).await?,
         Verdict::Suppress { .. } => {}
     }

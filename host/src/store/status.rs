@@ -5,15 +5,17 @@ use serde_json::json;
 use super::action::reserve;
 use super::record::add_audit;
 use super::sql::statements;
-use super::{Moved, Result, Store, Tx, on, rows, slot};
+use super::{ApprovalRefused, Moved, Result, Store, Tx, on, rows, slot};
 use crate::domain::Timestamp;
 use crate::domain::action::{Phase, WireStatus};
+use crate::domain::approval::State;
 use crate::domain::audit::Entry;
 use crate::domain::decide::Reason;
 
 statements! { pub(super) STATEMENTS:
     WHAT = "SELECT target, kind FROM action WHERE id = $1";
     LOOK = "SELECT target FROM action WHERE id = $1";
+    ASKED = "SELECT COUNT(*) FROM approval WHERE action_id = $1";
     STANDS = "SELECT state, kind, owner, queued, priority, incident_id FROM action WHERE id = $1{lock}";
     SET = "UPDATE action SET state = $3, completed_at = $4, run_at = $5, details = COALESCE($6, details),
         error_message = $7, running_since = CASE WHEN $3 = 'running' THEN $5 ELSE running_since END,
@@ -96,6 +98,13 @@ impl Store {
         if !may_follow(before, wanted.status) {
             return Ok(StatusSet::Refused(refusal(id, before, wanted.status)));
         }
+        if stands.phase == Phase::Approval && wanted.status == WireStatus::Cancelled {
+            drop(tx);
+            return self.rejected(id, &wanted, now).await;
+        }
+        if let Some(refusal) = asked(&mut tx, &stands, wanted.status).await? {
+            return Ok(StatusSet::Refused(refusal));
+        }
         let leased = stands.phase == Phase::Running && stands.owner.is_some();
         if leased && wanted.status != WireStatus::Cancelled {
             let owner = stands.owner.as_deref().unwrap_or_default();
@@ -129,10 +138,47 @@ impl Store {
     }
 }
 
+impl Store {
+    /// To cancel what waits for an approval is to say no.
+    async fn rejected(&self, id: i64, wanted: &Wanted<'_>, now: Timestamp) -> Result<StatusSet> {
+        let how = (State::Rejected, wanted.actor, wanted.details.as_deref().unwrap_or_default());
+        Ok(match self.refuse_approval(id, how, now).await? {
+            ApprovalRefused::Done(moved) => StatusSet::Done {
+                before: WireStatus::Pending,
+                after: Phase::Cancelled,
+                ready: Vec::new(),
+                moved: Some(moved),
+            },
+            ApprovalRefused::Missing => StatusSet::Missing,
+            ApprovalRefused::Not(_) => {
+                StatusSet::Refused(format!("Action {id} has just been answered; ask again"))
+            }
+        })
+    }
+}
+
 fn refusal(id: i64, before: WireStatus, after: WireStatus) -> String {
     let (before, after) = (before.word(), after.word());
     let why = if before == "failed" { "it can only become pending again" } else { "that is final" };
     format!("Invalid status transition: action {id} is {before}, {why}; it can't become {after}")
+}
+
+/// What a status would do to an action that takes an approval, if that may not be.
+async fn asked(tx: &mut Tx, stands: &Stands, wanted: WireStatus) -> Result<Option<String>> {
+    let id = stands.id;
+    if stands.phase == Phase::Approval {
+        return Ok(Some(format!(
+            "Action {id} waits for an approval: POST /api/v1/actions/{id}/approve or /reject, or cancel it"
+        )));
+    }
+    if wanted != WireStatus::Pending {
+        return Ok(None);
+    }
+    let sql = tx.text(&ASKED);
+    let (count,): (i64,) = on!(tx, c => sqlx::query_as(sql).bind(id).fetch_one(c).await?);
+    Ok((count > 0).then(|| {
+        format!("Action {id} was approved once and has ended; it is not opened again, its policy asks anew")
+    }))
 }
 
 async fn stands(tx: &mut Tx, id: i64) -> Result<Option<Stands>> {

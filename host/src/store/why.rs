@@ -49,7 +49,7 @@ pub struct DecisionFact {
     pub last_at: Timestamp,
     /// By which event.
     pub event_id: i64,
-    /// `act`, `suppress` or `hand_over`.
+    /// `act`, `ask`, `suppress` or `hand_over`.
     pub decision: String,
     /// The reason's word.
     pub reason: Option<String>,

@@ -48,7 +48,7 @@ fn members() -> Vec<(&'static str, Value, &'static str, Value)> {
         ("a condition as a text", condition(json!("cpu > 90")), "dict_type", at("condition")),
         ("a condition as a list", condition(json!([])), "dict_type", at("condition")),
         ("no such mode", with("mode", json!("yolo")), "value_error", at("mode")),
-        ("approve", with("mode", json!("approve")), "not_supported_yet", at("mode")),
+        ("nobody to approve", with("mode", json!("approve")), "value_error", at("mode")),
         ("clear as a text", with("clear", json!("cpu < 50")), "dict_type", at("clear")),
         ("equivalence", with("equivalence", json!("shop")), "not_supported_yet", at("equivalence")),
         ("effectiveness", rail("effectiveness", json!({})), "not_supported_yet", in_rails("effectiveness")),

@@ -279,5 +279,6 @@ pub(in crate::api) fn plain(
         queued: false,
         expires_at: None,
         details: None,
+        approval: None,
     }
 }

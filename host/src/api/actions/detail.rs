@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::ApprovalDetail;
 use crate::api::Problem;
 use crate::domain::policy::Priority;
 use crate::domain::{Phase, Timestamp, WireStatus};
@@ -77,6 +78,10 @@ pub(in crate::api) struct ActionDetail {
     queued: bool,
     /// Whether it has no outside effect.
     simulated: bool,
+    /// What people are asked, where it takes their yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    approval: Option<ApprovalDetail>,
 }
 
 impl ActionDetail {
@@ -116,6 +121,12 @@ impl ActionDetail {
             verdict: row.verdict.clone(),
             queued: row.queued,
             simulated: row.simulated,
+            approval: None,
         })
+    }
+
+    /// With the request that it takes, if it takes one.
+    pub(in crate::api) fn with(self, approval: Option<ApprovalDetail>) -> Self {
+        Self { approval, ..self }
     }
 }

@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::promote::{self, Raise, Said};
 use super::shape::{ChangeBody, Done};
-use super::{Draft, PolicyInfo, absent, action_warning, checked, find, read, tagged};
+use super::{Draft, PolicyInfo, absent, action_warning, approvable, checked, find, read, tagged};
 use crate::api::Api;
 use crate::api::actions::Params;
 use crate::api::door::Principal;
@@ -22,16 +23,18 @@ use crate::store::{Change, Edition, Error};
 /// How often a change that met a newer edition is derived again.
 const TRIES: usize = 20;
 /// Members of a change that are read.
-const MEMBERS: [&str; 6] = ["description", "severity", "target", "enabled", "auto_remediate", "params"];
+const MEMBERS: [&str; 8] =
+    ["description", "severity", "target", "enabled", "auto_remediate", "mode", "force", "params"];
 /// Members that only a replacement changes.
-const WHOLE: [&str; 8] = ["condition", "clear", "action", "mode", "guardrails", "cooldown", "name", "steps"];
+const WHOLE: [&str; 8] =
+    ["condition", "clear", "action", "guardrails", "cooldown", "name", "steps", "approval"];
 
 /// What a request wants of a policy, whatever it looks like.
 pub(super) enum Wanted {
-    /// Members changed: the body.
-    Members(Value),
-    /// Another content under the same name.
-    Whole(Box<Draft>),
+    /// Members changed: the body, and whether the mode is forced.
+    Members(Value, bool),
+    /// Another content under the same name, and whether its mode is forced.
+    Whole(Box<Draft>, bool),
     /// What it said before; whether it is on stays as it is.
     Said(Box<Spec>),
     /// On or off.
@@ -42,28 +45,32 @@ pub(super) enum Wanted {
 
 impl Wanted {
     /// The change that brings `policy` there, with what its author should know; none: it is there.
-    fn of(&self, api: &Api, policy: &Policy) -> Result<(Option<Change>, Vec<String>), Problem> {
+    fn of(&self, api: &Api, policy: &Policy) -> Result<(Vec<Change>, Vec<String>), Problem> {
         Ok(match self {
-            Self::Members(value) => {
-                let (spec, enabled, warnings) = patched(api, policy, value)?;
-                (Some(replace(policy, spec, enabled)), warnings)
+            Self::Members(value, forced) => {
+                let (mut spec, enabled, said, mut warnings) = patched(api, policy, value)?;
+                let raise = raised(api, policy, (&mut spec, said, policy.mode), *forced, &mut warnings)?;
+                (changes(replace(policy, spec, enabled), raise), warnings)
             }
-            Self::Whole(draft) => {
-                let change = replace(policy, draft.spec.clone(), draft.enabled);
-                (Some(change), draft.warnings.clone())
+            Self::Whole(draft, forced) => {
+                let (mut spec, mut warnings) = (draft.spec.clone(), draft.warnings.clone());
+                let said = (&mut spec, draft.said, Mode::Observe);
+                let raise = raised(api, policy, said, *forced, &mut warnings)?;
+                (changes(replace(policy, spec, draft.enabled), raise), warnings)
             }
             Self::Said(spec) => {
                 let differs = policy.spec != **spec;
                 let change = differs.then(|| replace(policy, (**spec).clone(), policy.enabled));
-                (change, Vec::new())
+                (change.into_iter().collect(), Vec::new())
             }
             Self::Switched(on) => {
                 let differs = policy.enabled != *on;
-                (differs.then(|| replace(policy, policy.spec.clone(), *on)), Vec::new())
+                let change = differs.then(|| replace(policy, policy.spec.clone(), *on));
+                (change.into_iter().collect(), Vec::new())
             }
             Self::Removed => {
                 let edition = Edition::of(policy);
-                (Some(Change::Remove { edition, name: policy.name.clone() }), Vec::new())
+                (vec![Change::Remove { edition, name: policy.name.clone() }], Vec::new())
             }
         })
     }
@@ -80,12 +87,14 @@ pub(super) async fn change(
     for _ in 0..TRIES {
         let policy = find(api, name).await?;
         seen.check(Edition::of(&policy))?;
-        let (change, warnings) = wanted.of(api, &policy)?;
-        if let Some(Change::Replace { spec, .. }) = &change {
+        let (changes, warnings) = wanted.of(api, &policy)?;
+        if let Some(Change::Replace { spec, .. }) = changes.first() {
             principal.touch_pattern(&spec.target)?;
         }
-        let Some(change) = change else { return Ok((policy, warnings)) };
-        match api.store.change_policies(&[change], &principal.actor(), api.clock.now()).await {
+        if changes.is_empty() {
+            return Ok((policy, warnings));
+        }
+        match api.store.change_policies(&changes, &principal.actor(), api.clock.now()).await {
             Ok(rev) => {
                 api.ingest.policies_changed(rev).await;
                 return Ok((policy, warnings));
@@ -107,12 +116,13 @@ pub(super) async fn change(
 #[utoipa::path(put, path = "/api/v1/policies/{policy_name}", tag = "policies", security(("token" = ["author"])),
     params(("policy_name" = String, Path, description = "Its name"),
         ("replace" = Option<bool>, Query, description = "The body is the whole policy"),
+        ("force" = Option<bool>, Query, description = "Raises from observe to auto at once, as the member of that name does; it is written down"),
         ("If-Match" = Option<String>, Header, description = "Change only this version")),
     request_body = ChangeBody,
     responses((status = 200, description = "Changed", body = PolicyInfo, headers(("ETag" = String, description = "Its version"))),
         (status = 400, description = "The condition can't be used", body = problem::Body),
         (status = 404, description = "There is none", body = problem::Body),
-        (status = 409, description = "Others keep changing it", body = problem::Body),
+        (status = 409, description = "Others keep changing it, or its mode would be raised two steps at once", body = problem::Body),
         (status = 412, description = "It is not the version that If-Match names", body = problem::Body),
         (status = 422, description = "A member or parameter can't be used", body = problem::Body)))]
 pub(super) async fn update(
@@ -124,13 +134,14 @@ pub(super) async fn update(
     sent: Body,
 ) -> Result<Response, Problem> {
     let value = input::json(&api, &headers, sent).await?;
-    let whole = flag(query, "replace")?;
+    let whole = flag(query.clone(), "replace")?;
+    let forced = flag(query, "force")? || forces(&value)?;
     let seen = Seen::of(&headers);
     let wanted = if whole {
         seen.check(Edition::of(&find(&api, &name).await?))?;
-        Wanted::Whole(Box::new(replaced(&api, &name, value).await?))
+        Wanted::Whole(Box::new(replaced(&api, &name, value).await?), forced)
     } else {
-        Wanted::Members(value)
+        Wanted::Members(value, forced)
     };
     let (_, mut warnings) = change((&api, &principal), &name, &seen, &wanted).await?;
     let policy = find(&api, &name).await?;
@@ -141,6 +152,44 @@ pub(super) async fn update(
 fn replace(policy: &Policy, spec: Spec, enabled: bool) -> Change {
     let source = policy.source;
     Change::Replace { edition: Edition::of(policy), spec: Box::new(spec), enabled, source, declared: None }
+}
+
+/// Whether the body asks for the mode to be forced.
+fn forces(value: &Value) -> Result<bool, Problem> {
+    let Ok(mut fields) = Fields::new(value, vec![json!("body")]) else { return Ok(false) };
+    let forced = fields.flag("force").unwrap_or(false);
+    if fields.faults.is_empty() { Ok(forced) } else { Err(Problem::invalid(fields.faults)) }
+}
+
+/// The mode that the policy is to have, by the rules of promotion.
+fn raised(
+    api: &Api,
+    policy: &Policy,
+    (spec, said, fallback): (&mut Spec, Said, Mode),
+    forced: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Raise>, Problem> {
+    let approvers = api.door.asks_for_tokens();
+    let outcome =
+        promote::mode(policy.mode, (said, fallback), (approvers, forced)).map_err(Problem::conflict)?;
+    if said == Said::Mode(Mode::Approve) {
+        approvable(api, Mode::Approve)?;
+    }
+    spec.mode = outcome.mode;
+    warnings.extend(outcome.warning);
+    Ok(outcome.raise)
+}
+
+/// The change, and what the audit says of a new mode.
+fn changes(change: Change, raise: Option<Raise>) -> Vec<Change> {
+    let name = match &change {
+        Change::Add { spec, .. } | Change::Replace { spec, .. } | Change::Filed { spec, .. } => {
+            spec.name.clone()
+        }
+        Change::Promoted { name, .. } | Change::Remove { name, .. } => name.clone(),
+    };
+    let raise = raise.map(|Raise { from, to, how }| Change::Promoted { name, from, to, how });
+    [change].into_iter().chain(raise).collect()
 }
 
 /// A yes or no in the query; empty counts as yes.
@@ -162,13 +211,14 @@ fn flag(query: Option<String>, name: &str) -> Result<bool, Problem> {
 /// The body as a whole policy under the name of the path.
 async fn replaced(api: &Api, name: &str, mut value: Value) -> Result<Draft, Problem> {
     if let Value::Object(members) = &mut value {
+        members.remove("force");
         members.insert("name".to_owned(), json!(name));
     }
     checked(api, value).await
 }
 
 /// The policy with the members that this route may change.
-fn patched(api: &Api, policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec<String>), Problem> {
+fn patched(api: &Api, policy: &Policy, value: &Value) -> Result<(Spec, bool, Said, Vec<String>), Problem> {
     let mut fields =
         Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let mut spec = policy.spec.clone();
@@ -184,16 +234,14 @@ fn patched(api: &Api, policy: &Policy, value: &Value) -> Result<(Spec, bool, Vec
     if let Some(params) = fields.object("params") {
         spec.params = params;
     }
-    if let Some(auto) = fields.flag("auto_remediate") {
-        spec.mode = if auto { Mode::Auto } else { Mode::Observe };
-    }
+    let said = read::said(&mut fields);
     let enabled = fields.flag("enabled").unwrap_or(policy.enabled);
     if !fields.faults.is_empty() {
         return Err(Problem::invalid(fields.faults));
     }
     let mut warnings = unread(policy, &fields);
     warnings.extend(action_warning(api, &spec)?);
-    Ok((spec, enabled, warnings))
+    Ok((spec, enabled, said, warnings))
 }
 
 /// What was sent and is not done, in words.

@@ -1,15 +1,18 @@
 //! Policies from files: read at start, and brought in line with the database in one transaction.
 
+mod met;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use self::met::met;
 use super::read::draft;
 use crate::api::input::holds_nul;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::domain::policy::{Policy, Source};
+use crate::config::{AuthMode, Config};
+use crate::domain::policy::{Mode, Policy, Source};
 use crate::store::{Change, Edition, Store};
 
 /// Largest policy file, in bytes.
@@ -24,6 +27,7 @@ pub struct Sources {
     bases: Vec<PathBuf>,
     config_path: Option<PathBuf>,
     directory: PathBuf,
+    approvers: bool,
 }
 
 /// Where the seed's policies lie.
@@ -38,6 +42,7 @@ impl Sources {
             bases: config.policies.bases.clone(),
             config_path: config.policies.config_path.clone(),
             directory: config.data_path("policies"),
+            approvers: config.auth.mode == AuthMode::Token,
         }
     }
 
@@ -130,6 +135,7 @@ pub async fn sync(store: &Store, clock: &Clock, sources: &Sources) -> Result<Syn
 }
 
 /// What the files say.
+#[derive(Default)]
 struct Entries {
     /// The good ones, in order.
     drafts: Vec<(PathBuf, super::Draft)>,
@@ -137,6 +143,8 @@ struct Entries {
     names: HashSet<String>,
     errors: Vec<String>,
     notes: Vec<String>,
+    /// Whether anybody could approve.
+    approvers: bool,
 }
 
 impl Entries {
@@ -160,8 +168,7 @@ impl Entries {
         if !unreadable.is_empty() {
             return Err(Error::Files(unreadable));
         }
-        let mut entries =
-            Self { drafts: Vec::new(), names: HashSet::new(), errors: Vec::new(), notes: Vec::new() };
+        let mut entries = Self { approvers: sources.approvers, ..Self::default() };
         for (file, entry) in found {
             entries.take(file, &entry);
         }
@@ -176,6 +183,9 @@ impl Entries {
             return;
         }
         match checked(entry) {
+            Ok(draft) if draft.spec.mode == Mode::Approve && !self.approvers => {
+                self.errors.push(format!("{place}: mode: with authentication off there is no approver"));
+            }
             Ok(draft) => {
                 self.notes.extend(draft.warnings.iter().map(|warning| format!("{place}: {warning}")));
                 self.drafts.push((file, draft));
@@ -193,7 +203,7 @@ impl Entries {
         let mut changes = Vec::new();
         for (file, draft) in &self.drafts {
             let known = by_name.get(draft.spec.name.as_str()).copied();
-            changes.extend(one(known, draft, file, &mut synced));
+            changes.extend(one(known, draft, (file, self.approvers), &mut synced));
         }
         for policy in stored.iter().filter(|p| p.source == Source::File && !self.names.contains(&p.name)) {
             changes.push(Change::Remove { edition: Edition::of(policy), name: policy.name.clone() });
@@ -203,7 +213,12 @@ impl Entries {
     }
 }
 
-fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Vec<Change> {
+fn one(
+    known: Option<&Policy>,
+    draft: &super::Draft,
+    (file, approvers): (&Path, bool),
+    synced: &mut Synced,
+) -> Vec<Change> {
     let name = draft.spec.name.clone();
     let (spec, declared, source) = (Box::new(draft.spec.clone()), Some(draft.enabled), Source::File);
     match known {
@@ -218,50 +233,8 @@ fn one(known: Option<&Policy>, draft: &super::Draft, file: &Path, synced: &mut S
                 .push(format!("{place}: {name}: a policy of that name was made over the API and is kept"));
             Vec::new()
         }
-        Some(known) => met(known, draft, file, synced),
+        Some(known) => met(known, draft, (file, approvers), synced),
     }
-}
-
-/// Brings a policy that came from a file and the file together. Where the file says what it said when it was last read,
-/// what somebody changed since stays: the switch, the mode, and the rest, each by itself. Where the file has changed, the
-/// file counts, and what that replaces is named; the policy's history keeps it.
-fn met(known: &Policy, draft: &super::Draft, file: &Path, synced: &mut Synced) -> Vec<Change> {
-    let before = known.filed.as_deref().unwrap_or(&known.spec);
-    let mut says = |what: String| {
-        synced.notes.push(format!("{}: {}: {what}", file.display(), known.name));
-    };
-    let switched = known.declared.is_some_and(|declared| declared != draft.enabled);
-    let enabled = if switched { draft.enabled } else { known.enabled };
-    let mut spec = draft.spec.clone();
-    let mode = if before.mode == draft.spec.mode { known.mode } else { draft.spec.mode };
-    spec.mode = before.mode;
-    let unchanged = spec.differs(before).is_empty();
-    let by_hand: Vec<String> =
-        known.spec.differs(before).into_iter().filter(|member| member != "mode").collect();
-    spec = if unchanged { known.spec.clone() } else { draft.spec.clone() };
-    spec.mode = mode;
-    if !unchanged && !by_hand.is_empty() {
-        let what = by_hand.join(", ");
-        says(format!("the file has changed and replaces what was changed over the API: {what}"));
-    }
-    let kept = spec.differs(&draft.spec);
-    if !kept.is_empty() {
-        says(format!(
-            "differs from the file, since it was changed over the API, and is kept: {}",
-            kept.join(", ")
-        ));
-    }
-    let mut changes = Vec::new();
-    if spec != known.spec || enabled != known.enabled {
-        synced.updated.push(known.name.clone());
-        let (edition, spec) = (Edition::of(known), Box::new(spec));
-        changes.push(Change::Replace { edition, spec, enabled, source: Source::File, declared: None });
-    }
-    if before.differs(&draft.spec).len() + usize::from(switched || known.declared.is_none()) > 0 {
-        let spec = Box::new(draft.spec.clone());
-        changes.push(Change::Filed { id: known.id, declared: draft.enabled, spec });
-    }
-    changes
 }
 
 /// One policy of a file, checked as the server does it when it reads its files.
@@ -279,8 +252,8 @@ pub fn checked(entry: &Value) -> Result<super::Draft, super::Fault> {
 /// The policies of those files and directories, and of `more`, which stands in that file; or all their faults, each with
 /// its place. What the server would skip is a fault here.
 pub fn drafts(paths: &[PathBuf], more: (PathBuf, Vec<Value>)) -> Result<Vec<super::Draft>, Vec<String>> {
-    let mut entries =
-        Entries { drafts: Vec::new(), names: HashSet::new(), errors: Vec::new(), notes: Vec::new() };
+    // Whether anybody can be asked is the server's to say.
+    let mut entries = Entries { approvers: true, ..Entries::default() };
     let mut take = |path: &Path| -> Result<(), Unreadable> {
         for file in files(path)? {
             for entry in read(&file)? {

@@ -5,18 +5,20 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::fleet;
+use super::promote::{Said, terms};
 use super::steps::steps;
 
 use crate::api::input::Fields;
 use crate::api::problem::{Invalid, Problem};
 use crate::cel::Program;
+use crate::domain::approval::Terms;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::ladder::TRIES;
 use crate::domain::policy::{Mode, Pattern, Severity, Spec};
 use crate::engine::{Fault as ConditionFault, parse_condition};
 
 /// Members of a policy that are read.
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 17] = [
     "name",
     "description",
     "severity",
@@ -30,6 +32,7 @@ const MEMBERS: [&str; 16] = [
     "params",
     "guardrails",
     "steps",
+    "approval",
     "cooldown",
     "match_metric",
     "threshold",
@@ -76,6 +79,8 @@ const LONGEST: Duration = Duration::from_hours(720);
 pub struct Draft {
     /// What it says.
     pub spec: Spec,
+    /// What its author said of its mode: a policy that stands already may have to be raised step by step.
+    pub said: Said,
     /// Whether it is in force at once.
     pub enabled: bool,
     /// What its author should know.
@@ -105,7 +110,8 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
     let severity = severity(&mut fields).unwrap_or_default();
     let target = target(&mut fields).unwrap_or_else(|| "all".to_owned());
     let enabled = fields.flag("enabled").unwrap_or(true);
-    let mode = mode(&mut fields);
+    let said = said(&mut fields);
+    let approval = approval(&mut fields);
     let action = fields.text("action", 1..=255, true);
     let params = fields.object("params").unwrap_or_default();
     let guardrails = guardrails(&mut fields, &params);
@@ -127,14 +133,20 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
                 description,
                 severity,
                 target,
-                mode,
+                mode: match said {
+                    Said::Nothing | Said::Auto(false) => Mode::Observe,
+                    Said::Auto(true) => Mode::Auto,
+                    Said::Mode(mode) => mode,
+                },
                 condition,
                 clear,
                 action,
                 params,
                 steps,
                 guardrails,
+                approval,
             },
+            said,
             enabled,
             warnings,
         }),
@@ -166,23 +178,29 @@ pub(super) fn target(fields: &mut Fields<'_>) -> Option<String> {
     }
 }
 
-fn mode(fields: &mut Fields<'_>) -> Mode {
+/// What is said of the mode; `mode` goes before `auto_remediate`.
+pub(super) fn said(fields: &mut Fields<'_>) -> Said {
     let auto = fields.flag("auto_remediate");
-    let word = fields.text("mode", 1..=32, false);
-    match word.as_deref() {
-        Some("auto") => Mode::Auto,
-        Some("observe") => Mode::Observe,
-        Some("approve") => {
-            fields.fault("not_supported_yet", "mode", "`approve` is not supported yet; use observe or auto");
-            Mode::Observe
-        }
-        Some(_) => {
-            fields.fault("value_error", "mode", "Value error, mode is observe or auto");
-            Mode::Observe
-        }
-        None if auto == Some(true) => Mode::Auto,
-        None => Mode::Observe,
+    let Some(word) = fields.text("mode", 1..=32, false) else {
+        return auto.map_or(Said::Nothing, Said::Auto);
+    };
+    if let Some(mode) = Mode::from_word(&word) {
+        return Said::Mode(mode);
     }
+    fields.fault("value_error", "mode", "Value error, mode is observe, approve or auto");
+    Said::Nothing
+}
+
+fn approval(fields: &mut Fields<'_>) -> Terms {
+    let given = fields.object("approval").unwrap_or_default();
+    terms(&given).unwrap_or_else(|(member, kind, why)| {
+        let mut loc = fields.at("approval");
+        loc.push(json!(member));
+        let msg = if kind == "value_error" { format!("Value error, {why}") } else { why };
+        let input = given.get(&member).cloned().unwrap_or_default();
+        fields.faults.push(Invalid::new(kind, loc, msg, input));
+        Terms::default()
+    })
 }
 
 fn guardrails(fields: &mut Fields<'_>, params: &Map<String, Value>) -> Guardrails {

@@ -199,10 +199,17 @@ pub(super) async fn rollback(
     match api.store.policy(&name).await? {
         Some(now) => {
             let mut spec = past.spec;
-            if now.mode == Mode::Observe && spec.mode != Mode::Observe {
-                spec.mode = Mode::Observe;
-                warnings
-                    .push("it only observes now, and goes on observing; change `mode` by itself".to_owned());
+            // The past raises no policy, and leaves no approval behind.
+            if now.mode != Mode::Auto && spec.mode != now.mode {
+                spec.mode = now.mode;
+                let goes_on = match now.mode {
+                    Mode::Observe => "it only observes now, and goes on observing",
+                    Mode::Approve | Mode::Auto => "it asks for approvals now, and goes on asking",
+                };
+                warnings.push(format!("{goes_on}; change `mode` by itself"));
+            }
+            if spec.mode != now.mode {
+                super::approvable(&api, spec.mode)?;
             }
             warnings.extend(action_warning(&api, &spec)?);
             change((&api, &principal), &name, &seen, &Wanted::Said(Box::new(spec))).await?;
@@ -210,6 +217,7 @@ pub(super) async fn rollback(
         None if !seen.may_look_again() => return Err(etag::stale()),
         None => {
             warnings.extend(action_warning(&api, &past.spec)?);
+            super::approvable(&api, past.spec.mode)?;
             again(&api, &principal, past).await?;
         }
     }

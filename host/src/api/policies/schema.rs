@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::read::RAILS;
+use crate::domain::approval::PEOPLE;
 use crate::domain::flapping::MOST as FLAPS;
 use crate::domain::ladder::{STEPS, TRIES};
 use crate::domain::policy::Severity;
@@ -49,7 +50,7 @@ fn policy() -> Value {
             "target": {"anyOf": [text(255, "all, a name, or a shell pattern with *"), {"type": "null"}]},
             "enabled": {"$ref": "#/$defs/flag"},
             "auto_remediate": {"$ref": "#/$defs/flag"},
-            "mode": {"type": ["string", "null"], "description": "observe: report violations; auto: act within the guardrails"},
+            "mode": {"type": ["string", "null"], "description": "observe: report violations; approve: ask people before each action; auto: act within the guardrails"},
             "condition": {"$ref": "#/$defs/condition"},
             "clear": {"description": "When it is over; without it: when `condition` is not met",
                 "anyOf": [{"$ref": "#/$defs/condition"}, {"type": "null"}]},
@@ -59,7 +60,19 @@ fn policy() -> Value {
             "params": {"type": ["object", "null"], "description": "Given to the plugin as they are"},
             "steps": {"type": ["array", "null"], "maxItems": STEPS, "items": {"$ref": "#/$defs/step"}},
             "guardrails": {"anyOf": [{"$ref": "#/$defs/guardrails"}, {"type": "null"}]},
+            "approval": {"anyOf": [approval(), {"type": "null"}]},
             "cooldown": {"anyOf": [{"$ref": "#/$defs/duration"}, {"type": "null"}]},
+        },
+    })
+}
+
+fn approval() -> Value {
+    json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "within": {"$ref": "#/$defs/duration"},
+            "people": {"type": "integer", "minimum": 1, "maximum": PEOPLE},
+            "not_author": {"type": "boolean", "description": "Whoever last changed the policy may not approve"},
         },
     })
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::api::Api;
 use crate::api::lax::Flag;
 use crate::domain::Timestamp;
+use crate::domain::approval::Terms;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::ladder::Step;
 use crate::domain::policy::{Mode, Policy, Severity, Source};
@@ -45,6 +46,8 @@ pub(in crate::api) struct PolicyInfo {
     guardrails: Guardrails,
     /// What is done after its own action, while nothing helps.
     steps: Vec<Step>,
+    /// Who must say yes where it asks.
+    approval: Terms,
     /// The condition as CEL, for people; null if this version can't compile it any more.
     #[schema(required = true)]
     cel: Option<String>,
@@ -79,6 +82,7 @@ impl PolicyInfo {
             mode: policy.mode,
             guardrails: policy.guardrails.clone(),
             steps: policy.steps.clone(),
+            approval: policy.approval,
             cel: cel(api, policy),
             version: policy.version,
             source: policy.source,
@@ -224,7 +228,8 @@ pub(super) struct PolicyBody {
     enabled: Option<Flag>,
     /// Whether it may act by itself.
     auto_remediate: Option<Flag>,
-    /// `observe` or `auto`; goes before `auto_remediate`.
+    /// `observe`, `approve` or `auto`; goes before `auto_remediate`. A policy that stands already is raised one step at a
+    /// time.
     mode: Option<String>,
     /// When it is violated: an object with `type`.
     #[schema(value_type = Object)]
@@ -246,6 +251,9 @@ pub(super) struct PolicyBody {
     /// breaker, rest, `blast_radius`, `mass_failure`, flapping.
     #[schema(value_type = Option<Object>)]
     guardrails: Option<Value>,
+    /// Who must say yes where it asks: within (30m), people (1) and `not_author` (false).
+    #[schema(value_type = Option<Object>)]
+    approval: Option<Value>,
 }
 
 /// What is to be changed; null or absent: as before.
@@ -261,8 +269,12 @@ pub(super) struct ChangeBody {
     target: Option<String>,
     /// Whether it is evaluated.
     enabled: Option<Flag>,
-    /// Whether it may act by itself.
+    /// Whether it may act by itself; changes nothing where the mode is `approve`.
     auto_remediate: Option<Flag>,
+    /// `observe`, `approve` or `auto`: lowered at will, raised one step at a time.
+    mode: Option<String>,
+    /// Raises from observe to auto at once, which is written down.
+    force: Option<Flag>,
     /// Replaced whole.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,

@@ -22,6 +22,9 @@ pub struct Options {
     /// Don't ask
     #[arg(short, long)]
     yes: bool,
+    /// Raise policies from observe to auto at once; it is written down
+    #[arg(long)]
+    force: bool,
     /// The server, and how to print.
     #[command(flatten)]
     asked: Asked,
@@ -40,7 +43,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
         return Err(Error::Failed("nothing was changed".to_owned()));
     }
     for (at, ((name, change), edition)) in plan.changes.iter().zip(&editions).enumerate() {
-        let done = one(&remote, (name, change), edition.as_deref());
+        let done = one(&remote, (name, change), edition.as_deref(), options.force);
         let answer = done.map_err(|error| stopped(error, &plan, at))?;
         for warning in super::remote::texts(&answer["warnings"]) {
             output::note(format_args!("{name}: {warning}"));
@@ -67,11 +70,17 @@ fn editions(remote: &Remote, plan: &Plan) -> Result<Vec<Option<String>>, Error> 
     plan.changes.iter().map(edition).collect()
 }
 
-fn one(remote: &Remote, (name, change): (&str, &Change), edition: Option<&str>) -> Result<Value, Error> {
+fn one(
+    remote: &Remote,
+    (name, change): (&str, &Change),
+    edition: Option<&str>,
+    force: bool,
+) -> Result<Value, Error> {
     let answer = match change {
         Change::Add { body, .. } => remote.tell(Method::POST, ("/api/v1/policies", None), Some(body))?,
         Change::Edit { body, .. } => {
-            let whole = format!("{}?replace=true", path(name));
+            let force = if force { "&force=true" } else { "" };
+            let whole = format!("{}?replace=true{force}", path(name));
             remote.tell(Method::PUT, (&whole, edition), Some(body))?
         }
         Change::Remove { .. } => remote.tell(Method::DELETE, (&path(name), edition), None)?,

@@ -110,7 +110,7 @@ fn write(file: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// Members in the order in which people look for them; others follow, sorted.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "name",
     "description",
     "severity",
@@ -132,6 +132,7 @@ const ORDER: [&str; 22] = [
     "settle",
     "steps",
     "guardrails",
+    "approval",
     "cooldown",
 ];
 

@@ -1,6 +1,7 @@
 //! A back-test comes to the decisions that were made live, byte for byte: the writer, the store and its claims record a
 //! busy while in virtual time, and what was recorded is lived again.
 
+mod asked;
 mod policies;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,11 @@ use self::policies::{everywhere, policy};
 use super::{Compared, Outcome, Wanted, run};
 use crate::clock::Clock;
 use crate::config::{Config, Inputs, Settings};
+use crate::domain::Timestamp;
 use crate::domain::action::Effects;
 use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::domain::policy::Source;
 use crate::domain::silence::Wish;
-use crate::domain::{Phase, Timestamp};
 use crate::engine::Limits;
 use crate::metrics::Metrics;
 use crate::pipeline::ingest::{Parts, Request, Writer};
@@ -27,12 +28,13 @@ use crate::pipeline::rehearsal::{Assumed, Stage};
 use crate::pipeline::settings::Live;
 use crate::queue::Queue;
 use crate::store::{
-    ActionDraft, Change, Dispatch, Durability, Ending, Finished, Lease, Location, Planned, Silenced, Store,
+    Change, Dispatch, Durability, Ending, Finished, Lease, Location, Planned, Silenced, Store,
 };
 
 const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const METRICS: [&str; 4] = ["cpu", "memory", "errors", "queue"];
 const LOOKBACK: Duration = Duration::from_mins(5);
+
 /// How much is recorded.
 struct Size {
     seconds: u64,
@@ -61,6 +63,8 @@ struct Server {
     events: usize,
     paused: bool,
     silenced: Vec<i64>,
+    /// Actions that people were asked about, in order.
+    asked: Vec<i64>,
     _dir: tempfile::TempDir,
 }
 
@@ -97,6 +101,7 @@ impl Server {
             settings: stage().settings,
             node: "live".to_owned(),
             plugins: None,
+            pushes: false,
             policies: Arc::new(RwLock::default()),
         });
         Self {
@@ -110,6 +115,7 @@ impl Server {
             events: 0,
             paused: false,
             silenced: Vec::new(),
+            asked: Vec::new(),
             _dir: dir,
         }
     }
@@ -160,6 +166,7 @@ impl Server {
             self.writer.tick().await;
         }
         self.people(second).await;
+        self.answers().await;
         let whole = BEGIN.after(Duration::from_secs(second + 1));
         self.clock.reach(whole);
     }
@@ -232,7 +239,7 @@ impl Server {
                 self.store.replace_silence(id, wish, ("bob", |_| true), now).await.unwrap();
             }
         } else if second % 37 == 5 {
-            let mut draft = by_hand(format!("web-{}", self.random.below(40)), self.clock.id());
+            let mut draft = asked::by_hand(format!("web-{}", self.random.below(40)), self.clock.id());
             self.store.create_action(&mut draft, None, "ann", now).await.unwrap();
         }
     }
@@ -244,32 +251,6 @@ fn quiet(random: &mut Random, now: Timestamp) -> Wish {
     let matchers = vec![selector[usize::try_from(random.below(3)).unwrap_or(0)].to_owned()];
     let ends_at = Some(now.after(Duration::from_secs(5 + random.below(40))));
     Wish { matchers, starts_at: now, ends_at, recurring: None, comment: "release".to_owned() }
-}
-
-fn by_hand(target: String, execution_id: String) -> ActionDraft {
-    ActionDraft {
-        id: 0,
-        phase: Phase::Held,
-        execution_id,
-        incident: None,
-        policy: None,
-        event_id: None,
-        origin: "api",
-        simulated: false,
-        kind: "restart".to_owned(),
-        target,
-        target_kind: None,
-        namespace: None,
-        labels: "{}".to_owned(),
-        params: "{}".to_owned(),
-        step: None,
-        tells: false,
-        priority: 1,
-        max_attempts: 3,
-        queued: true,
-        expires_at: None,
-        details: None,
-    }
 }
 
 async fn recorded(size: &Size, seed: u64) -> (Server, Wanted) {
@@ -321,9 +302,9 @@ async fn it_comes_to_the_decisions_that_were_made_live() {
         begun.elapsed()
     );
     assert!(recorded > 100 && outcome.counts.actions > 20, "{recorded} decisions");
-    for word in
-        ["act", "observe", "settling", "cooldown", "incident_open", "paused", "silenced", "handed_over"]
-    {
+    let usual =
+        ["act", "observe", "settling", "cooldown", "incident_open", "paused", "silenced", "handed_over"];
+    for word in usual.into_iter().chain(asked::WORDS) {
         assert!(words.contains_key(word), "{word} never happened: {words:?}");
     }
 }

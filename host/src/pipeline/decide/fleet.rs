@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Deciding, Pair};
 use crate::domain::decide::{Fleet, Ledger, storms};
 use crate::domain::fleet::Domains;
-use crate::domain::policy::Mode;
 use crate::engine::Compiled;
 
 impl Deciding<'_> {
@@ -29,7 +28,7 @@ impl Deciding<'_> {
             ledger.fleet.touched += number(mine.count());
         }
         // Who only observes has nothing to stop, and its fleet was not counted.
-        let acts = compiled.policy.mode == Mode::Auto;
+        let acts = compiled.policy.mode.acts();
         if acts && storms(&compiled.policy, ledger) && !self.plan.storms.contains(&storm) {
             self.plan.storms.push(storm);
         }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Came, Deciding, Pair, settle};
 use crate::domain::Timestamp;
+use crate::domain::approval;
 use crate::domain::decide::clears;
 use crate::domain::incident::State;
 use crate::domain::mutant::{Fault, holds};
@@ -64,6 +65,9 @@ impl Deciding<'_> {
     /// Ends an incident: by an event and what was seen then, or because it has seen no data for too long, or its policy is
     /// gone.
     pub fn close(&mut self, pair: &Pair, state: State, by: Option<(i64, Value)>) {
+        let why =
+            if state == State::Healed { "the condition is not met any more" } else { "its incident is over" };
+        self.withdraw(pair, (approval::State::Withdrawn, why.to_owned()));
         if let Some(open) = self.open.remove(pair) {
             let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.as_ref());
             let acted = standing.filter(|standing| {

@@ -6,7 +6,6 @@ use super::scene::{UNDONE, zone};
 use super::{EVERYBODY, Made, Open, TARGETS, World};
 use crate::domain::Timestamp;
 use crate::domain::incident::State;
-use crate::domain::policy::Mode;
 use crate::engine::{Finding, Truth};
 use crate::pipeline::decide::Pair;
 use crate::store::{IncidentChange, Plan, Verdict};
@@ -45,8 +44,13 @@ impl World {
         for change in &plan.changes {
             match change {
                 IncidentChange::Decided { verdict: Verdict::Act(_), .. } => {
-                    self.acted(at, finding, pair, plan)?
+                    self.acted(at, (finding, None), pair, plan)?
                 }
+                IncidentChange::Decided { verdict: Verdict::Ask(_), .. } => {
+                    let until = plan.now.after(self.policies[at].policy.approval.within);
+                    self.acted(at, (finding, Some(until)), pair, plan)?
+                }
+                IncidentChange::Withdrawn { .. } => self.refuse(pair, plan.now),
                 IncidentChange::Decided { verdict: Verdict::HandOver(_), .. } => {
                     if let Some(open) = self.incidents.get_mut(pair) {
                         open.state = State::HandedOver;
@@ -75,7 +79,13 @@ impl World {
     }
 
     /// An action was made: is every promise kept?
-    fn acted(&mut self, at: usize, finding: &Finding, pair: &Pair, plan: &Plan) -> Result<(), String> {
+    fn acted(
+        &mut self,
+        at: usize,
+        (finding, waits): (&Finding, Option<Timestamp>),
+        pair: &Pair,
+        plan: &Plan,
+    ) -> Result<(), String> {
         let (policy, now) = (&self.policies[at].policy, plan.now);
         let rails = &policy.guardrails;
         let draft = plan.actions.first().ok_or("acted without an action")?;
@@ -86,9 +96,10 @@ impl World {
             .iter()
             .filter(|made| made.policy == pair.policy && made.target == pair.target)
             .collect();
-        let earlier: Vec<&&Made> = of_pair.iter().filter(|made| made.incident == incident.id).collect();
+        let earlier: Vec<&&Made> =
+            of_pair.iter().filter(|made| made.incident == incident.id && made.is_its()).collect();
         promise(finding.target.is_some(), "acted without a target")?;
-        promise(policy.mode == Mode::Auto, "a policy that observes acted")?;
+        self.may_ask(policy, pair, waits.is_some(), now)?;
         promise(!self.paused, "acted in a pause")?;
         promise(self.silenced.as_ref() != Some(&pair.target), "acted on what was to be left alone")?;
         promise(incident.state == State::Open, "acted after a human was given it")?;
@@ -120,15 +131,17 @@ impl World {
         )?;
         self.part_of_the_fleet(at, pair, now)?;
         self.nothing_undone(pair, &draft.kind, now)?;
-        promise(draft.expires_at.is_some(), "an action that never expires")?;
+        promise(draft.expires_at.is_some() != waits.is_some(), "an action that never expires")?;
         let made = Made {
-            at: now,
+            // What waits is spent for as long as it does.
+            at: waits.unwrap_or(now),
             policy: pair.policy,
             target: pair.target.clone(),
             incident: incident.id,
             step,
             kind: draft.kind.clone(),
             ended: None,
+            waits,
         };
         self.actions.push(made);
         Ok(())
@@ -136,6 +149,7 @@ impl World {
 
     /// An incident ended: only by what was observed after its last action had settled.
     fn closed(&mut self, at: usize, finding: &Finding, pair: &Pair) -> Result<(), String> {
+        promise(self.waiting(pair).is_none(), "a request outlived its incident")?;
         let incident = self.incidents.remove(pair).ok_or("closed what is not open")?;
         let (keep, since) = (self.policies[at].policy.guardrails.keep, self.clear.get(pair).copied());
         let since = since.filter(|_| finding.truth == Truth::Clear).ok_or("over though it is not clear")?;
@@ -194,7 +208,7 @@ impl World {
             _ => 0,
         };
         let window = self.actions.iter().rev().filter(|made| now < made.at.after(UNDONE));
-        let mut here = window.filter(|made| made.target == target);
+        let mut here = window.filter(|made| made.target == target && made.is_its());
         here.find(|made| scales(&made.kind) * scales(kind) < 0)
     }
 

@@ -97,7 +97,11 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         description: String::new(),
         severity: crate::domain::policy::Severity::Warning,
         target: ["web-*", "all", "web-1*"][usize::try_from(random.below(3)).unwrap_or(0)].to_owned(),
-        mode: if random.below(6) == 0 { Mode::Observe } else { Mode::Auto },
+        mode: match random.below(6) {
+            0 => Mode::Observe,
+            1 | 2 => Mode::Approve,
+            _ => Mode::Auto,
+        },
         condition: json!({"type": "metric_exceeds", "metric": "m", "threshold": 1}),
         clear: None,
         action: ["restart", "scale-up", "scale_down"][usize::try_from(random.below(3)).unwrap_or(0)]
@@ -105,6 +109,7 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
         params: serde_json::Map::new(),
         steps,
         guardrails,
+        approval: crate::domain::approval::Terms { within: random.seconds(1_800), ..Default::default() },
     };
     let at = Timestamp::from_micros(0);
     let policy = Policy {

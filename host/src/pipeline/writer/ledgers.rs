@@ -9,7 +9,6 @@ use crate::domain::Timestamp;
 use crate::domain::decide::{Ledger, Spent};
 use crate::domain::event::partition_of;
 use crate::domain::fleet::{Alive, Counted, Domains, Parts, Place};
-use crate::domain::policy::Mode;
 use crate::domain::silence::Active;
 use crate::engine::{Compiled, Finding, Findings};
 use crate::pipeline::decide::Pair;
@@ -122,7 +121,7 @@ impl Writer {
         spending.dedup();
         tx.lock_ledgers(&spending).await?;
         // Who only observes spends nothing: it is not asked what there is to spend, nor whether that is allowed.
-        spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode == Mode::Auto));
+        spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode.acts()));
         let (mut everybody, mut paused, mut silences) = (Spent::default(), None, Active::default());
         if !spending.is_empty() {
             everybody = tx.spent(self.parts.store.everywhere(), now).await?;
@@ -148,7 +147,7 @@ impl Writer {
             let silences = silences.clone();
             let mut ledger = Ledger { paused, silences, everybody, opposites, ..ledger };
             // An incident that stands knows whether it is one of too many.
-            if finding.violated && ledger.incident.is_none() && policy.mode == Mode::Auto {
+            if finding.violated && ledger.incident.is_none() && policy.mode.acts() {
                 let since = now.before(policy.guardrails.flapping.within);
                 ledger.flaps = tx.flaps(pair.policy, pair.subject(), since).await?;
             }

@@ -91,6 +91,7 @@ impl Writer {
                 partition.set_standing(compiled.policy.id, (target, finding.simulated), false);
             }
         }
+        self.bind(&mut plan);
         tx.record(&mut plan).await?;
         tx.commit(&plan).await?;
         Ok(plan)

@@ -11,7 +11,7 @@ use crate::domain::incident::State;
 use crate::engine::{Findings, Truth};
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
 use crate::pipeline::notice::{Told, notice};
-use crate::store::{Error, LastRun, Plan, StandingRow, Verdict, Which, Writing};
+use crate::store::{Error, LastRun, Moved, Plan, StandingRow, Verdict, Which, Writing};
 
 /// An incident without data for so long is over, as far as anyone can tell.
 const EXPIRY: Duration = Duration::from_hours(1);
@@ -221,6 +221,7 @@ impl Writer {
             if let crate::store::IncidentChange::Decided { verdict, times, .. } = change {
                 let (decision, reason) = match verdict {
                     Verdict::Act(_) => ("act", ""),
+                    Verdict::Ask(_) => ("ask", ""),
                     Verdict::Suppress { reason, .. } => ("suppress", *reason),
                     Verdict::HandOver(reason) => ("hand_over", *reason),
                 };
@@ -229,10 +230,11 @@ impl Writer {
                 }
             }
         }
+        metrics.moved(plan.withdrawn.iter().map(Moved::words));
         let mut ready = Vec::new();
         for action in &plan.actions {
             metrics.action(&action.target, &action.kind, action.phase.wire().word());
-            if !action.simulated {
+            if !action.simulated && action.queued {
                 metrics.queue_operation("enqueue");
             }
             let policy_name = action.policy.as_ref().map_or("", |policy| policy.1.as_str());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, Url, redirect, retry};
 
+use super::super::load::revision;
 use super::credentials::{Credentials, Ready};
 use super::path::Path;
 use super::resolve::Filtered;
@@ -22,6 +23,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(in super::super) struct Connection {
     name: String,
+    revision: String,
     kind: &'static str,
     base: Url,
     rules: Rules,
@@ -107,6 +109,8 @@ impl Connection {
         let credentials = settings.credentials.as_ref().map(|c| Credentials::open(c, env)).transpose()?;
         Ok(Self {
             name: name.to_owned(),
+            // Where secrets are read from is among the settings; they themselves are not.
+            revision: revision(&serde_json::to_vec(settings).map_err(|e| e.to_string())?),
             kind,
             base,
             rules: Rules::new(&settings.allow)?,
@@ -120,6 +124,11 @@ impl Connection {
     /// Its name in the configuration.
     pub(in super::super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The revision of its settings.
+    pub(in super::super) fn revision(&self) -> &str {
+        &self.revision
     }
 
     /// `http`, `https` or `unix`.

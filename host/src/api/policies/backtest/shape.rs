@@ -84,7 +84,7 @@ struct OfPolicy {
     violations: i64,
     /// Actions it would have made.
     actions: i64,
-    /// How often each decision was made: `act`, or the reason why not.
+    /// How often each decision was made: `act`, `ask`, or the reason why neither.
     decisions: BTreeMap<String, i64>,
 }
 
@@ -120,7 +120,7 @@ struct Decided {
     policy_name: String,
     /// The target.
     target: String,
-    /// `act`, or the reason why not.
+    /// `act`, `ask`, or the reason why neither.
     decision: String,
     /// Until when that reason holds, where it is known.
     until: Option<Timestamp>,

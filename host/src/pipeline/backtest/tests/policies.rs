@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{METRICS, Size};
+use super::{METRICS, Size, asked};
 use crate::domain::guardrails::{Everywhere, Guardrails};
 use crate::domain::opposites::Opposites;
 use crate::domain::policy::Spec;
@@ -71,12 +71,13 @@ pub(super) fn policy(number: u64, size: &Size, random: &mut Random) -> Spec {
         description: String::new(),
         severity: crate::domain::policy::Severity::Warning,
         target,
-        mode: serde_json::from_value(json!(if random.below(6) == 0 { "observe" } else { "auto" })).unwrap(),
+        mode: asked::mode(random),
         condition: condition(random),
         clear: (random.below(4) == 0).then(|| json!({"type": "cel", "expression": "last(\"cpu\") < 40.0"})),
         action: "restart".to_owned(),
         params: serde_json::Map::from_iter([("n".to_owned(), json!(number))]),
         steps: serde_json::from_value(steps).unwrap(),
         guardrails,
+        approval: asked::TERMS,
     }
 }
