@@ -6,6 +6,7 @@ mod edit;
 mod effectiveness;
 pub mod files;
 mod fleet;
+mod pace;
 mod promote;
 mod read;
 mod reload;

@@ -122,7 +122,7 @@ fn unknown(sources: &Sources, value: &Value, known: &Dict, path: &str, key: Stri
     let name = key.rsplit('.').next().unwrap_or_default();
     let hint = did_you_mean(
         name,
-        known.keys().map(String::as_str).chain(if path.is_empty() { OPEN } else { [""; 3] }),
+        known.keys().map(String::as_str).chain(if path.is_empty() { OPEN } else { [""; 4] }),
     );
     // A value three levels down has no tag of its own; its first leaf tells the layer.
     let from = sources.origin(leaf(value).tag());

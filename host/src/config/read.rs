@@ -1,5 +1,6 @@
 //! From the merged layers to [`Config`]: every key read on its own, so that all problems are found in one go.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::domain::guardrails::Everywhere;
 use crate::domain::opposites::{MOST, Opposites};
+use crate::domain::pace::{Budget, Plugins as Budgets};
 
 pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
     let sources = Sources::read(inputs).map_err(|problem| Problems(vec![problem]))?;
@@ -38,7 +40,9 @@ pub(super) fn config(inputs: &Inputs) -> Result<(Config, Sources), Problems> {
         guardrails: Everywhere {
             max_actions: u32::try_from(reader.get::<u64>("guardrails.max_actions")).unwrap_or(u32::MAX),
             window: reader.positive("guardrails.window"),
+            max_retries: u32::try_from(reader.get::<u64>("guardrails.max_retries")).unwrap_or(u32::MAX),
             opposites: Arc::new(opposites(&mut reader)),
+            plugins: Arc::new(plugin_budgets(&mut reader)),
         },
         limits: limits(&mut reader),
         log: Log { format: reader.get("log.format"), level: reader.get("log.level") },
@@ -123,6 +127,27 @@ fn opposites(reader: &mut Reader) -> Opposites {
     );
     reader.require(pairs.len() <= MOST, KEY, &format!("has at most {MOST} pairs"));
     Opposites::new(&pairs, reader.positive("guardrails.opposite_window"))
+}
+
+/// `[guardrails.plugins.NAME]`: what each plugin may do.
+fn plugin_budgets(reader: &mut Reader) -> Budgets {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Said {
+        max_actions: u32,
+        window: Option<Span>,
+    }
+    const KEY: &str = "guardrails.plugins";
+    let has_any = reader.sources.merged.contains(KEY);
+    let said: BTreeMap<String, Said> = if has_any { reader.get(KEY) } else { BTreeMap::new() };
+    let usual = reader.positive("guardrails.window");
+    let mut budgets = BTreeMap::new();
+    for (name, Said { max_actions, window }) in said {
+        let window = window.map_or(usual, |span| span.0);
+        reader.require(!window.is_zero(), &format!("{KEY}.{name}.window"), "must be longer than 0");
+        budgets.insert(name, Budget { max_actions, window });
+    }
+    Budgets::new(budgets)
 }
 
 fn data_dir(reader: &mut Reader, inputs: &Inputs) -> PathBuf {
@@ -275,7 +300,7 @@ fn rate(reader: &mut Reader) -> Rate {
 
 /// The sections of the plugin host. It names its own unknown keys, one per section.
 fn plugins(reader: &mut Reader) -> crate::plugin::Settings {
-    let [plugins, connections, routes] = OPEN;
+    let [plugins, connections, routes, _] = OPEN;
     let has_routes = reader.sources.merged.contains(routes);
     let mut settings: crate::plugin::Settings = reader.get(plugins);
     settings.connections = reader.get(connections);

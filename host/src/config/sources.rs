@@ -14,7 +14,7 @@ use super::seed;
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// Sections whose keys belong to another module, which checks them itself.
-pub(super) const OPEN: [&str; 3] = ["plugins", "connections", "routes"];
+pub(super) const OPEN: [&str; 4] = ["plugins", "connections", "routes", "guardrails.plugins"];
 
 /// A variable of this process's environment: a connection's credential may stand in one.
 #[must_use]

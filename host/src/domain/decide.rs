@@ -12,6 +12,7 @@ use super::incident::{Standing, State};
 use super::ladder::{Next, Relapse, next};
 use super::mutant::{Fault, holds};
 use super::opposites::{Lately, Opposites};
+use super::pace::Pace;
 use super::policy::{Mode, Policy};
 use super::rail::Rail;
 pub use super::reason::{Handover, Reason};
@@ -70,6 +71,8 @@ pub struct Ledger {
     pub lately: Lately,
     /// What undoes what.
     pub opposites: Arc<Opposites>,
+    /// What has not been seen to help yet, and what has.
+    pub pace: Pace,
 }
 
 /// A request for an approval that waits.
@@ -176,6 +179,9 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     if policy.rung(step).is_none() {
         return Decision::HandOver(Handover::ActionsUsedUp);
     }
+    let Some(step) = ledger.pace.useful(policy, step) else {
+        return Decision::HandOver(Handover::Ineffective);
+    };
     match braked(policy, step, ledger, now).or_else(|| spent(policy, ledger, now)) {
         Some(reason) => Decision::Suppress(reason),
         None if policy.mode == Mode::Approve && holds(Fault::Asks) => Decision::Ask { step },
@@ -186,13 +192,14 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
 /// The step that an action would be on, were one made now; the last one where none is left.
 #[must_use]
 pub fn step_ahead(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timestamp) -> usize {
-    match ledger.incident.as_ref().filter(|incident| incident.actions > 0) {
+    let step = match ledger.incident.as_ref().filter(|incident| incident.actions > 0) {
         Some(incident) => match next(policy, incident, violated.settle, violated.observed_at) {
             Next::Step(step) => step,
             Next::Settle(_) | Next::Human => incident.step,
         },
         None => policy.resumed(ledger.relapse, now),
-    }
+    };
+    ledger.pace.useful(policy, step).unwrap_or(step)
 }
 
 /// Why the time is not right: the event is too old, or the last action of this policy on this target too young.
@@ -231,7 +238,13 @@ fn flapping(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Rail> {
 fn braked(policy: &Policy, step: usize, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
     let rung = policy.rung(step)?;
     let conflict = ledger.lately.stops(&ledger.opposites, (policy.id, rung.action), now);
-    conflict.map(|conflict| Reason::Rail(Rail::Opposite(conflict)))
+    if let Some(conflict) = conflict {
+        return Some(Reason::Rail(Rail::Opposite(conflict)));
+    }
+    let share = ledger.pace.plugins.get(step)?.as_ref();
+    let share = share.filter(|share| share.used >= share.limit && holds(Fault::PluginBudget))?;
+    let (plugin, limit) = (share.plugin.to_string(), share.limit);
+    Some(Reason::Rail(Rail::PluginBudget { plugin, used: share.used, limit, until: share.until }))
 }
 
 /// Which of the limits over many targets and actions is reached.
@@ -258,10 +271,26 @@ fn spent(policy: &Policy, ledger: &Ledger, now: Timestamp) -> Option<Reason> {
         let domain = part(&ledger.fleet.domains, rails.blast_tag());
         return Some(Reason::BlastRadius { used, limit, domain });
     }
+    if let Some(rail) = paced(policy, ledger) {
+        return Some(Reason::Rail(rail));
+    }
     if ledger.everybody.used >= ledger.everybody.limit && holds(Fault::GlobalBudget) {
         return Some(Reason::GlobalBudget { until: ledger.everybody.until });
     }
     None
+}
+
+/// Whether so much has not been seen to help yet that nothing more is begun.
+fn paced(policy: &Policy, ledger: &Ledger) -> Option<Rail> {
+    let (rails, pace) = (&policy.guardrails, &ledger.pace);
+    let group = rails.group.as_ref().filter(|group| pace.grouped >= group.max && holds(Fault::Group));
+    if let Some(group) = group {
+        let name = part(&ledger.fleet.domains, Some(&group.per)).unwrap_or_default();
+        return Some(Rail::Group { group: name, unproven: pace.grouped, allowed: group.max });
+    }
+    let allowed = rails.ramp.as_ref()?.allows(pace.helped);
+    let full = pace.unproven >= allowed && holds(Fault::Ramp);
+    full.then_some(Rail::Ramp { unproven: pace.unproven, allowed, helped: pace.helped })
 }
 
 /// A part of the fleet, for people.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::flapping::Flapping;
 use super::opposites::Opposites;
+use super::pace::{Effectiveness, Group, Plugins, Ramp};
 
 /// The guardrails in force. Written in a policy as durations (`"10m"`, or a number of seconds) and counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -48,6 +49,18 @@ pub struct Guardrails {
     pub flapping: Flapping,
     /// When so much is sick at once that the observer is suspected.
     pub mass_failure: MassFailure,
+    /// How it gathers pace; absent: it does not have to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub ramp: Option<Ramp>,
+    /// Of which targets only so many are worked on at a time; absent: each is for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub group: Option<Group>,
+    /// When a step is left out because it helps too seldom; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub effectiveness: Option<Effectiveness>,
     /// Actions in a row that failed, or ended and did not help, after which the policy rests.
     pub breaker: u32,
     /// How long it rests. The first action after that decides whether it rests again.
@@ -141,6 +154,12 @@ impl Guardrails {
         self.blast_radius.per.as_deref()
     }
 
+    /// The tag whose values make groups.
+    #[must_use]
+    pub fn group_tag(&self) -> Option<&str> {
+        self.group.as_ref().map(|group| group.per.as_str())
+    }
+
     /// The tag by which mass failures are.
     #[must_use]
     pub fn mass_tag(&self) -> Option<&str> {
@@ -155,8 +174,12 @@ pub struct Everywhere {
     pub max_actions: u32,
     /// The length of that window.
     pub window: Duration,
+    /// Most attempts that repeat one that failed, in the same window; 0 means none.
+    pub max_retries: u32,
     /// What undoes what.
     pub opposites: Arc<Opposites>,
+    /// What each plugin may do.
+    pub plugins: Arc<Plugins>,
 }
 
 impl Default for Guardrails {
@@ -173,6 +196,9 @@ impl Default for Guardrails {
             blast_radius: BlastRadius::default(),
             flapping: Flapping::default(),
             mass_failure: MassFailure::default(),
+            ramp: None,
+            group: None,
+            effectiveness: None,
             breaker: 5,
             rest: Duration::from_mins(30),
             max_event_age: Duration::from_mins(5),

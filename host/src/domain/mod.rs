@@ -15,6 +15,7 @@ pub mod ladder;
 pub(crate) mod mutant;
 pub mod opposites;
 mod overlap;
+pub mod pace;
 pub mod policy;
 pub mod rail;
 pub mod reason;

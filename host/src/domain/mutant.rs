@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 20] = [
+pub(crate) const ALL: [Fault; 24] = [
     Fault::Paused,
     Fault::Silenced,
     Fault::Busy,
@@ -23,6 +23,10 @@ pub(crate) const ALL: [Fault; 20] = [
     Fault::Awaiting,
     Fault::Refused,
     Fault::Asks,
+    Fault::Ramp,
+    Fault::Group,
+    Fault::Useful,
+    Fault::PluginBudget,
 ];
 
 /// Those of approvals, which have a model of their own.
@@ -94,6 +98,16 @@ pub(crate) enum Fault {
     Duel,
     /// What opens again and again is acted on again and again.
     Flapping,
+    /// A policy goes at full pace at once.
+    Ramp,
+    /// All targets of a group are worked on at once.
+    Group,
+    /// What never helps is done again and again.
+    Useful,
+    /// A plugin's window has no end.
+    PluginBudget,
+    /// Retries have no end.
+    RetryBudget,
 }
 
 #[cfg(test)]

@@ -20,6 +20,35 @@ pub enum Rail {
         /// Until when, if no more open.
         until: Timestamp,
     },
+    /// As many of the policy's actions as its ramp allows have not been seen to help yet.
+    Ramp {
+        /// So many have not
+        unproven: u32,
+        /// of so many
+        allowed: u32,
+        /// after so many that did, one after the other.
+        helped: u32,
+    },
+    /// As many targets of the group are being worked on as may be.
+    Group {
+        /// Which.
+        group: String,
+        /// So many are
+        unproven: u32,
+        /// of so many.
+        allowed: u32,
+    },
+    /// The plugin has used up its actions in its window.
+    PluginBudget {
+        /// Which.
+        plugin: String,
+        /// Actions it was to do in the window.
+        used: u32,
+        /// Actions allowed in it.
+        limit: u32,
+        /// When the oldest of them leaves it.
+        until: Option<Timestamp>,
+    },
 }
 
 impl Rail {
@@ -29,6 +58,9 @@ impl Rail {
         match self {
             Self::Opposite(_) => "opposite",
             Self::Flapping { .. } => "flapping",
+            Self::Ramp { .. } => "ramp",
+            Self::Group { .. } => "group",
+            Self::PluginBudget { .. } => "plugin_budget",
         }
     }
 
@@ -37,7 +69,11 @@ impl Rail {
     pub fn action_id(&self) -> Option<i64> {
         match self {
             Self::Opposite(Conflict { action: Of::Known(id), .. }) => Some(*id),
-            Self::Opposite(Conflict { action: Of::New(_), .. }) | Self::Flapping { .. } => None,
+            Self::Opposite(Conflict { action: Of::New(_), .. })
+            | Self::Flapping { .. }
+            | Self::Ramp { .. }
+            | Self::Group { .. }
+            | Self::PluginBudget { .. } => None,
         }
     }
 
@@ -46,6 +82,8 @@ impl Rail {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Opposite(Conflict { until, .. }) | Self::Flapping { until, .. } => Some(*until),
+            Self::PluginBudget { until, .. } => *until,
+            Self::Ramp { .. } | Self::Group { .. } => None,
         }
     }
 }

@@ -153,6 +153,8 @@ impl Reason {
 pub enum Handover {
     /// Every step has made as many actions as it may, and none helped.
     ActionsUsedUp,
+    /// None of the steps that are left helps often enough to be worth another try.
+    Ineffective,
     /// Nobody can tell whether its last action helped: nothing was observed since.
     VerdictUnknown,
     /// The outcome of its last action is unknown.
@@ -165,6 +167,7 @@ impl Handover {
     pub fn word(self) -> &'static str {
         match self {
             Self::ActionsUsedUp => "actions_used_up",
+            Self::Ineffective => "ineffective",
             Self::VerdictUnknown => "verdict_unknown",
             Self::OutcomeUnknown => "outcome_unknown",
         }

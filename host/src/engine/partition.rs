@@ -263,7 +263,7 @@ impl Partition {
         (now, limits): (Timestamp, Limits),
         findings: &mut Findings,
     ) {
-        let since = self.ticked_at.replace(now);
+        let (since, before) = (self.ticked_at.replace(now), findings.list.len());
         for at in 0..self.targets.len() {
             let aged = (since.map(|since| since.before(limits.lookback)), now.before(limits.lookback));
             if limits.sparing && !self.targets[at].restless(policies, aged) {
@@ -298,6 +298,9 @@ impl Partition {
             }
             findings.list.append(&mut of_target);
         }
+        // Whoever decides about the first of them may leave nothing for the last: the order is that of names, not the one in
+        // which this engine happened to meet them.
+        findings.list[before..].sort_by(|a, b| (&a.target, a.simulated).cmp(&(&b.target, b.simulated)));
     }
 }
 

@@ -76,6 +76,13 @@ pub fn plan_of(plugins: Option<&Plugins>, pushes: bool, deed: Deed<'_>) -> Actio
     planned(&route, pushes, deed)
 }
 
+/// The plugin that would do it, by the name under which its actions are counted; none: nobody.
+#[must_use]
+pub fn served_by(plugins: &Plugins, pushes: bool, (kind, target): (&str, &str)) -> Option<String> {
+    let params = Value::Null;
+    plan_of(Some(plugins), pushes, Deed { policy: ("", 0, 0), kind, target, params: &params }).plugin
+}
+
 /// The same, of a route that was looked up: what is hashed is what runs.
 #[must_use]
 pub fn planned(route: &Result<Route, RouteError>, pushes: bool, deed: Deed<'_>) -> ActionPlan {

@@ -305,8 +305,8 @@ impl Agenda {
                     rehearsal.silence(&past).await?;
                 }
             } else if spent == Some(first) {
-                if let Some(PastSpent { target, at, .. }) = self.spent.next() {
-                    rehearsal.spent(at, &target).await?;
+                if let Some(spent) = self.spent.next() {
+                    rehearsal.spent(&spent).await?;
                 }
             } else if let Some((at, mask)) = self.tick {
                 rehearsal.tick(at, mask).await?;

@@ -7,6 +7,7 @@ mod flaps;
 mod fleet;
 mod lately;
 mod over;
+mod pace;
 mod quiet;
 
 use std::collections::HashMap;
@@ -68,6 +69,7 @@ pub struct Deciding<'a> {
     asked: HashMap<Pair, usize>,
     reserved: HashMap<(i64, bool), u32>,
     reserved_in_all: u32,
+    spent_on: HashMap<String, u32>,
     acts: Vec<(String, Act)>,
     touched: Vec<(String, Arc<Domains>)>,
     sickened: HashMap<(i64, String), u32>,
@@ -137,6 +139,7 @@ impl<'a> Deciding<'a> {
             asked: HashMap::new(),
             reserved: HashMap::new(),
             reserved_in_all: 0,
+            spent_on: HashMap::new(),
             acts: Vec::new(),
             touched: Vec::new(),
             sickened: HashMap::new(),
@@ -179,6 +182,7 @@ impl<'a> Deciding<'a> {
         ledger.everybody.used += if pair.simulated { 0 } else { self.reserved_in_all };
         self.fleet(compiled, pair, &mut ledger);
         self.lately(pair, &mut ledger);
+        self.pace(compiled, pair, &mut ledger);
         let violated = Violated {
             has_target: finding.target.is_some(),
             observed_at: finding.observed_at,
@@ -305,6 +309,7 @@ impl<'a> Deciding<'a> {
             self.touched.push((pair.target.clone(), self.place(pair)));
             self.did(pair, &kind);
         }
+        let plugin = self.served_by(pair, step);
         let ledger = self.ledgers.entry(pair.clone()).or_default();
         ledger.last_reserved_at = Some(now);
         if let Some(incident) = ledger.incident.as_mut() {
@@ -339,6 +344,7 @@ impl<'a> Deciding<'a> {
             queued: true,
             expires_at: Some(latest_start(policy.guardrails.max_event_age, finding.observed_at)),
             details: Some(details.to_string()),
+            plugin,
             approval: None,
         });
         at

@@ -97,9 +97,9 @@ async fn record(parts: &Parts, lease: &Lease, finished: Finished) {
     let mut pause = Duration::from_millis(50);
     loop {
         match parts.store.finish(lease, &finished, parts.clock.now()).await {
-            Ok(Some(ready)) => {
-                parts.queue.announce(&ready);
-                count(parts, lease, &finished.ending);
+            Ok(Some(settled)) => {
+                parts.queue.announce(&settled.ready);
+                count(parts, lease, &settled.ending);
                 return;
             }
             Ok(None) => {

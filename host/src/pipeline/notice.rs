@@ -58,5 +58,6 @@ pub(super) fn notice(
         expires_at: None,
         details: Some(told.why),
         approval: None,
+        plugin: None,
     }
 }

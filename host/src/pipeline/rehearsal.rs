@@ -20,7 +20,7 @@ use crate::engine::{Compiled, Fault, Limits};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::store::{
-    Error as StoreError, PastAnswer, PastPause, PastSilence, Plan, SeriesRow, Store, TailSample, Which,
+    Error as StoreError, PastAnswer, PastPause, PastSilence, PastSpent, Plan, SeriesRow, Store, TailSample, Which,
 };
 
 /// What a rehearsal stands on, as the server it is of does.
@@ -135,6 +135,8 @@ pub struct Rehearsal {
     homes: Vec<Option<Home>>,
     ends: Ends,
     due: BTreeMap<(Timestamp, i64), Due>,
+    /// When what others do is over, and how.
+    others: BTreeMap<(Timestamp, i64), Phase>,
     /// Incidents that stand.
     open: i64,
     spent: i64,
@@ -186,6 +188,7 @@ impl Rehearsal {
             homes: Vec::new(),
             ends,
             due: BTreeMap::new(),
+            others: BTreeMap::new(),
             open: 0,
             spent: 0,
             counts: Counts::default(),
@@ -274,15 +277,24 @@ impl Rehearsal {
         Ok(self.store.rehearse_silence(past).await?)
     }
 
-    /// Somebody else made an action on that target.
-    pub async fn spent(&mut self, at: Timestamp, target: &str) -> Result<(), Error> {
-        self.reach(at).await?;
+    /// Somebody else made an action.
+    pub async fn spent(&mut self, spent: &PastSpent) -> Result<(), Error> {
+        self.reach(spent.at).await?;
         self.spent += 1;
-        Ok(self.store.rehearse_spent(self.spent, target, at).await?)
+        let id = self.store.rehearse_spent(self.spent, spent).await?;
+        if let Some((at, phase)) = spent.ended {
+            self.others.insert((at, id), phase);
+        }
+        Ok(())
     }
 
     /// Goes on to that time; actions that end until then end.
     pub async fn reach(&mut self, at: Timestamp) -> Result<(), Error> {
+        // In whatever order they end: nothing is decided meanwhile.
+        while let Some(entry) = self.others.first_entry().filter(|entry| entry.key().0 <= at) {
+            let ((when, action), phase) = entry.remove_entry();
+            self.store.rehearse_over(action, phase, when).await?;
+        }
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= at) {
             let ((when, action), due) = entry.remove_entry();
             self.clock.reach(when);

@@ -4,6 +4,7 @@ mod apply;
 mod approve;
 mod batch;
 mod ledgers;
+mod pace;
 mod rehearse;
 mod reply;
 mod series;

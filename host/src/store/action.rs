@@ -5,12 +5,13 @@ use serde_json::json;
 use super::plan::ActionDraft;
 use super::record::{add_action, add_audit};
 use super::sql::statements;
-use super::{ApprovalRefused, Error, Moved, Result, Store, Tx, duel, ids, ledger, on, pause, rows, slot};
+use super::{ApprovalRefused, Error, Moved, Result, Store, Tx, duel, ids, ledger, on, pace, pause, rows, slot};
 use crate::domain::action::Step;
 use crate::domain::approval;
 use crate::domain::audit::Entry;
 use crate::domain::decide::Reason;
 use crate::domain::opposites::Of;
+use crate::domain::pace::Share;
 use crate::domain::rail::Rail;
 use crate::domain::{Phase, Timestamp};
 
@@ -23,7 +24,7 @@ statements! { pub(super) STATEMENTS:
     // What a person has decided is not asked about once more.
     MORE_ATTEMPTS = "UPDATE action SET requeued = requeued + 1, expires_at = NULL,
         max_attempts = CASE WHEN attempts >= max_attempts THEN attempts + 1 ELSE max_attempts END WHERE id = $1";
-    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, 0, $2, $3)
+    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at, plugin) VALUES ($1, 0, $2, $3, $4)
         ON CONFLICT (action_id) DO UPDATE SET at = excluded.at";
     REMEMBERED = "SELECT body_hash, answer FROM idempotency WHERE scope = $1 AND key = $2";
     REMEMBER = "INSERT INTO idempotency (scope, key, body_hash, answer, at) VALUES ($1, $2, $3, $4, $5)";
@@ -130,7 +131,7 @@ impl Store {
         draft.id = ids::take(&mut tx, "action", 1).await?;
         add_action(&mut tx, draft, (None, actor), now).await?;
         if draft.queued {
-            reserve(&mut tx, draft.id, &draft.target, now).await?;
+            reserve(&mut tx, draft.id, (&draft.target, self.served_by(&draft.kind, &draft.target)), now).await?;
         }
         let created = Created { id: draft.id, phase: draft.phase, held };
         if let Some(keyed) = &keyed {
@@ -216,7 +217,19 @@ impl Store {
                 return Ok(Some(Reason::Rail(Rail::Opposite(conflict))));
             }
         }
+        if let Some((plugin, budget)) = self.everywhere.plugins.of(kind, target) {
+            let Share { used, limit, until, .. } = pace::share(tx, plugin, budget, now).await?;
+            if used >= limit {
+                let plugin = plugin.to_owned();
+                return Ok(Some(Reason::Rail(Rail::PluginBudget { plugin, used, limit, until })));
+            }
+        }
         Ok((spent.used >= spent.limit).then_some(Reason::GlobalBudget { until: spent.until }))
+    }
+
+    /// The plugin that would do it, where that is limited.
+    pub(super) fn served_by(&self, kind: &str, target: &str) -> Option<&str> {
+        self.everywhere.plugins.of(kind, target).map(|(plugin, _)| plugin)
     }
 
     async fn change(&self, id: i64, change: Change<'_>, now: Timestamp) -> Result<Cancelled> {
@@ -243,7 +256,7 @@ impl Store {
             return Ok(Cancelled::Held(held));
         }
         if change.step == Step::Enqueue {
-            reserve(&mut tx, id, &target, now).await?;
+            reserve(&mut tx, id, (&target, self.served_by(&kind, &target)), now).await?;
         }
         if matches!(change.step, Step::Enqueue | Step::ResolveRetry)
             && !slot::enter(&mut tx, &target, id).await?
@@ -273,9 +286,14 @@ impl Store {
 }
 
 /// Notes that somebody has spent of what everybody shares; no policy did. Once per action.
-pub(super) async fn reserve(tx: &mut Tx, id: i64, target: &str, now: Timestamp) -> Result<()> {
+pub(super) async fn reserve(
+    tx: &mut Tx,
+    id: i64,
+    (target, plugin): (&str, Option<&str>),
+    now: Timestamp,
+) -> Result<()> {
     let sql = tx.text(&RESERVE);
-    on!(tx, c => sqlx::query(sql).bind(id).bind(target).bind(now.micros()).execute(c).await?.rows_affected());
+    on!(tx, c => sqlx::query(sql).bind(id).bind(target).bind(now.micros()).bind(plugin).execute(c).await?.rows_affected());
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
     ACTION = "SELECT kind, params, step, priority, policy_name FROM action WHERE id = $1";
-    SET_ASIDE = "DELETE FROM reservation WHERE action_id = $1 RETURNING at";
-    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, $2, $3, $4)";
+    SET_ASIDE = "DELETE FROM reservation WHERE action_id = $1 RETURNING at, plugin";
+    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at, plugin) VALUES ($1, $2, $3, $4, $5)";
     VOTE = "INSERT INTO approval_vote (action_id, principal, actor, plan_hash, at, note) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (action_id, principal) DO UPDATE SET actor = excluded.actor, plan_hash = excluded.plan_hash,
         at = excluded.at, note = excluded.note";
@@ -51,7 +51,7 @@ pub struct Pending {
     /// Its policy's name.
     pub policy: String,
     priority: i64,
-    reserved_at: Option<i64>,
+    reserved: Option<(i64, Option<String>)>,
 }
 
 /// A yes that counts.
@@ -79,15 +79,13 @@ impl Writing {
         let (sql, aside) = (tx.text(&ACTION), tx.text(&SET_ASIDE));
         let (kind, params, step, priority, policy): Row =
             on!(tx, c => sqlx::query_as(sql).bind(action).fetch_one(c).await?);
-        let mut reserved_at = None;
+        let mut reserved = None;
         if row.state()? == State::Waiting {
-            let at: Option<(i64,)> =
-                on!(tx, c => sqlx::query_as(aside).bind(action).fetch_optional(c).await?);
-            reserved_at = at.map(|(at,)| at);
+            reserved = on!(tx, c => sqlx::query_as(aside).bind(action).fetch_optional(c).await?);
         }
         let (params, step) = (rows::json(&params), step.unwrap_or(0));
         let policy = policy.unwrap_or_default();
-        Ok(Some(Pending { row, kind, params, step, policy, priority, reserved_at }))
+        Ok(Some(Pending { row, kind, params, step, policy, priority, reserved }))
     }
 
     /// Counts a yes; the one that is enough makes the action the incident's own and lets it into the queue. Answers
@@ -102,11 +100,11 @@ impl Writing {
         let (id, row, hash) = (pending.row.action_id, &pending.row, yes.plan.hash());
         let incident = tx.text(&INCIDENT);
         on!(tx, c => sqlx::query(incident).bind(row.incident_id).fetch_optional(c).await?.is_some());
-        if let Some(asked_at) = pending.reserved_at {
+        if let Some((asked_at, plugin)) = &pending.reserved {
             // Until now nothing was done: the windows of budgets and the cooldown count from here.
-            let at = if yes.counted == Counted::Enough { now.micros() } else { asked_at };
+            let at = if yes.counted == Counted::Enough { now.micros() } else { *asked_at };
             let sql = tx.text(&RESERVE);
-            on!(tx, c => sqlx::query(sql).bind(id).bind(row.policy_id).bind(&row.target).bind(at)
+            on!(tx, c => sqlx::query(sql).bind(id).bind(row.policy_id).bind(&row.target).bind(at).bind(plugin)
                 .execute(c).await?.rows_affected());
         }
         if yes.counted == Counted::Again {

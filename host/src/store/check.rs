@@ -7,7 +7,7 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, approval, approve, audit, claim, drift, duel, effect, finish, fleet, history, ids, ingest,
-    ledger, list, migrate, node, numbers, pause, policy, pull, query, read, record, rehearse, report,
+    ledger, list, migrate, node, numbers, pace, pause, policy, pull, query, read, record, rehearse, report,
     retention, revision, samples, setting, silence, slot, stale, status, sweep, token, why,
 };
 
@@ -34,6 +34,7 @@ impl Store {
             migrate::STATEMENTS,
             node::STATEMENTS,
             numbers::STATEMENTS,
+            pace::STATEMENTS,
             policy::STATEMENTS,
             pause::STATEMENTS,
             pull::STATEMENTS,

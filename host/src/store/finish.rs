@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::record::{add_audit, hand_over};
 use super::sql::statements;
-use super::{CallRow, Lease, Result, Store, Tx, on, slot};
+use super::{CallRow, Lease, Result, Store, Tx, on, pace, slot};
 use crate::domain::audit::Entry;
+use crate::domain::mutant::{Fault, holds};
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
@@ -113,8 +114,10 @@ impl Store {
         lease: &Lease,
         done: &Finished,
         now: Timestamp,
-    ) -> Result<Option<Vec<(i64, i64)>>> {
+    ) -> Result<Option<Settled>> {
         let mut tx = self.begin().await?;
+        let afforded = self.afford(&mut tx, lease, &done.ending, now).await?;
+        let done = &Finished { ending: afforded, ..done.clone() };
         // Locks in the order of the whole system: incident, slot, action.
         if let (Ending::Uncertain { .. }, Some(incident)) = (&done.ending, lease.task.incident_id) {
             hand_over(&mut tx, incident, "outcome_unknown", now).await?;
@@ -137,8 +140,29 @@ impl Store {
         }
         keep(&mut tx, lease, done, now).await?;
         tx.commit().await?;
-        Ok(Some(ready))
+        Ok(Some(Settled { ready, ending: done.ending.clone() }))
     }
+
+    /// The end as it is, or without the retry that is none any more: in a window only so many attempts repeat a failed one.
+    async fn afford(&self, tx: &mut Tx, lease: &Lease, ending: &Ending, now: Timestamp) -> Result<Ending> {
+        let Ending::Retry { error, .. } = ending else { return Ok(ending.clone()) };
+        let (everywhere, next) = (self.everywhere(), (lease.task.id, lease.attempt + 1));
+        if pace::retry(tx, everywhere, next, now).await? || !holds(Fault::RetryBudget) {
+            return Ok(ending.clone());
+        }
+        let (most, window) = (everywhere.max_retries, humantime_serde::re::humantime::format_duration(everywhere.window));
+        let error = format!("{error}; not tried again: {most} retries in {window} are used up (guardrails.max_retries)");
+        Ok(Ending::Dead { error })
+    }
+}
+
+/// What became of an attempt's end.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// What became ready: ids and priorities.
+    pub ready: Vec<(i64, i64)>,
+    /// The end as it was written down: a retry may have been refused.
+    pub ending: Ending,
 }
 
 /// Whether the action was ended under this very lease. If it was taken over instead, the slot is its new

@@ -22,6 +22,7 @@ mod local;
 mod migrate;
 mod node;
 mod numbers;
+mod pace;
 mod pause;
 mod plan;
 mod policy;
@@ -65,6 +66,7 @@ pub use effect::Effect;
 pub use finish::{Ending, Finished};
 pub(crate) use fleet::Located;
 pub use fleet::OpenIncident;
+pub(crate) use pace::Unproven;
 pub use ids::Block;
 pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
 pub use list::{ActionFilter, IncidentFilter, Part, Place};
@@ -269,7 +271,13 @@ impl Store {
         };
         // Until somebody says what is allowed, nothing is.
         let everywhere =
-            Everywhere { max_actions: 0, window: Duration::from_hours(1), opposites: Arc::default() };
+            Everywhere {
+                max_actions: 0,
+                window: Duration::from_hours(1),
+                max_retries: 0,
+                opposites: Arc::default(),
+                plugins: Arc::default(),
+            };
         Ok(Self { pool, everywhere, silences: silence::Memory::default() })
     }
 

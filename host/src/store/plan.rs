@@ -231,6 +231,8 @@ pub struct ActionDraft {
     pub expires_at: Option<Timestamp>,
     /// For people.
     pub details: Option<String>,
+    /// The plugin that would do it, where that is limited.
+    pub plugin: Option<String>,
     /// It waits until people have said yes.
     pub approval: Option<Asked>,
 }

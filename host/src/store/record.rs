@@ -43,7 +43,7 @@ statements! { pub(super) STATEMENTS:
         queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details, completed_at, step)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $22,
         $17, 0, $18, 0, $19, $20, $19, $21, $23, $24)";
-    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, $2, $3, $4)";
+    RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at, plugin) VALUES ($1, $2, $3, $4, $5)";
     ADD_AUDIT = "INSERT INTO audit (at, actor, verb, object, object_id, incident_id, action_id, facts)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 }
@@ -133,7 +133,7 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
                 let asked = draft.approval.as_ref().map(|asked| plan.now.after(asked.terms.within));
                 let at = asked.unwrap_or(plan.now).micros();
                 on!(tx, c => sqlx::query(reserve).bind(draft.id).bind(*policy).bind(&draft.target)
-                    .bind(at).execute(c).await?.rows_affected());
+                    .bind(at).bind(&draft.plugin).execute(c).await?.rows_affected());
             }
             if draft.phase == Phase::Approval {
                 plan.withdrawn.extend(approval::ask(tx, draft, incident, plan.now).await?);
@@ -260,7 +260,7 @@ async fn decided(
         Verdict::HandOver(reason) => ("hand_over", Some(*reason), None, None),
     };
     match verdict {
-        Verdict::Act(_) | Verdict::Ask(_) | Verdict::HandOver("actions_used_up") => {
+        Verdict::Act(_) | Verdict::Ask(_) | Verdict::HandOver("actions_used_up" | "ineffective") => {
             judge(tx, id, Judgement::NotHealed).await?;
         }
         Verdict::HandOver(_) => judge(tx, id, Judgement::Unknown).await?,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ingest::{SeriesRow, TailSample, Writing};
 use super::sql::statements;
-use super::{Durability, Location, Result, Store, chunk, on, record, rows, slot};
+use super::{Durability, Error, Location, Result, Store, chunk, on, record, rows, slot};
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
@@ -20,7 +20,7 @@ statements! { pub(super) STATEMENTS:
         (withheld IS NOT NULL) FROM action
         WHERE origin = 'policy' AND simulated = FALSE AND policy_id IS NOT NULL AND step IS NOT NULL
         AND created_at >= $1 AND created_at < $2";
-    SPENT = "SELECT r.policy_id, a.origin, r.target, r.at FROM reservation r JOIN action a ON a.id = r.action_id
+    SPENT = "SELECT r.policy_id, a.origin, r.target, r.at, r.plugin, a.kind, a.state, a.completed_at FROM reservation r JOIN action a ON a.id = r.action_id
         WHERE r.at >= $1 AND r.at < $2 ORDER BY r.at, r.action_id";
     PAUSES = "SELECT at, verb, facts FROM audit WHERE verb IN ('automation.paused', 'automation.resumed')
         AND at < $1 ORDER BY id";
@@ -33,7 +33,10 @@ statements! { pub(super) STATEMENTS:
     DEEDS = "SELECT id, policy_name, kind, target, step, params, state, verdict, created_at FROM action
         WHERE simulated = FALSE AND policy_id IS NOT NULL AND id > $1 ORDER BY id LIMIT $2";
     END = "UPDATE action SET state = $2, completed_at = $3, withheld = CASE WHEN $4 THEN 'recorded' END WHERE id = $1 AND completed_at IS NULL";
-    HELD = "INSERT INTO reservation (action_id, policy_id, target, at) VALUES ($1, 0, $2, $3)";
+    HELD = "INSERT INTO reservation (action_id, policy_id, target, at, plugin) VALUES ($1, 0, $2, $3, $4)";
+    DONE = "INSERT INTO action (id, execution_id, origin, kind, target, labels, params, priority, state, simulated,
+        queued, attempts, max_attempts, crashes, run_at, created_at)
+        VALUES ($1, '', 'api', $2, $3, '{}', '{}', 1, 'running', FALSE, TRUE, 1, 1, 0, $4, $4)";
 }
 
 /// A decision with what led to it, as it was written down.
@@ -148,6 +151,12 @@ pub struct PastSpent {
     pub target: String,
     /// When.
     pub at: Timestamp,
+    /// What it was.
+    pub kind: String,
+    /// The plugin that would do it, where that is limited.
+    pub plugin: Option<String>,
+    /// When it ended and how; none: it has not.
+    pub ended: Option<(Timestamp, Phase)>,
 }
 
 /// People stopped all automation, or let it go on.
@@ -235,13 +244,16 @@ impl Store {
     pub async fn past_spent(&self, from: Timestamp, to: Timestamp) -> Result<Vec<PastSpent>> {
         let mut tx = self.reading().await?;
         let sql = tx.text(&SPENT);
-        let rows: Vec<(i64, String, String, i64)> =
+        type Row = (i64, String, String, i64, Option<String>, String, String, Option<i64>);
+        let rows: Vec<Row> =
             on!(&mut tx, c => sqlx::query_as(sql).bind(from.micros()).bind(to.micros()).fetch_all(c).await?);
-        let spent = |(policy, origin, target, at): (i64, String, String, i64)| {
+        let spent = |(policy, origin, target, at, plugin, kind, state, ended): Row| {
             let policy = (origin == "policy").then_some(policy);
-            PastSpent { policy, target, at: Timestamp::from_micros(at) }
+            let ended = ended.map(|at| Ok::<_, Error>((Timestamp::from_micros(at), rows::phase(&state)?)));
+            let (at, ended) = (Timestamp::from_micros(at), ended.transpose()?);
+            Ok(PastSpent { policy, target, at, kind, plugin, ended })
         };
-        Ok(rows.into_iter().map(spent).collect())
+        rows.into_iter().map(spent).collect()
     }
 
     /// When people stopped everything and let it go on, up to then; from the beginning, so that the last before a time
@@ -302,11 +314,23 @@ impl Store {
         tx.commit().await
     }
 
-    /// Notes in a scratch database what others than policies spent of the shared ledger; `number` tells them apart.
-    pub async fn rehearse_spent(&self, number: i64, target: &str, at: Timestamp) -> Result<()> {
+    /// Notes in a scratch database what others than its policies did; `number` tells them apart. Answers the action's id.
+    pub async fn rehearse_spent(&self, number: i64, spent: &PastSpent) -> Result<i64> {
+        let (id, mut tx) = (-1 - number, self.begin().await?);
+        let (held, done) = (tx.text(&HELD), tx.text(&DONE));
+        on!(&mut tx, c => sqlx::query(held).bind(id).bind(&spent.target).bind(spent.at.micros()).bind(&spent.plugin)
+            .execute(c).await?.rows_affected());
+        on!(&mut tx, c => sqlx::query(done).bind(id).bind(&spent.kind).bind(&spent.target).bind(spent.at.micros())
+            .execute(c).await?.rows_affected());
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// That it is over.
+    pub async fn rehearse_over(&self, action: i64, phase: Phase, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
-        let sql = tx.text(&HELD);
-        on!(&mut tx, c => sqlx::query(sql).bind(-1 - number).bind(target).bind(at.micros())
+        let sql = tx.text(&END);
+        on!(&mut tx, c => sqlx::query(sql).bind(action).bind(phase.word()).bind(now.micros()).bind(false)
             .execute(c).await?.rows_affected());
         tx.commit().await
     }

@@ -116,7 +116,7 @@ impl Store {
                 tx.commit().await?;
                 return Ok(StatusSet::Held(reason));
             }
-            reserve(&mut tx, id, &stands.target, now).await?;
+            reserve(&mut tx, id, (&stands.target, self.served_by(&stands.kind, &stands.target)), now).await?;
         }
         let (after, ready) = settle(&mut tx, &stands, &wanted, leased, now).await?;
         let facts = json!({"from": stands.phase.word(), "to": after.word(), "details": wanted.details,

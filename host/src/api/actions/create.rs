@@ -279,6 +279,7 @@ pub(in crate::api) fn plain(
         queued: false,
         expires_at: None,
         details: None,
+        plugin: None,
         approval: None,
     }
 }

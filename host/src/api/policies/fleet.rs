@@ -58,7 +58,7 @@ pub(super) fn flapping(value: &Value) -> Result<Flapping, String> {
 }
 
 /// The name of a tag.
-fn tag(members: &Map<String, Value>) -> Result<Option<String>, String> {
+pub(super) fn tag(members: &Map<String, Value>) -> Result<Option<String>, String> {
     let Some(value) = members.get("per").filter(|value| !value.is_null()) else { return Ok(None) };
     let name = value.as_str().map(str::trim);
     let name =
@@ -67,7 +67,7 @@ fn tag(members: &Map<String, Value>) -> Result<Option<String>, String> {
         .ok_or_else(|| "per is the name of a tag, 1 to 255 characters".to_owned())
 }
 
-fn members<'v>(value: &'v Value, what: &str, known: &[&str]) -> Result<&'v Map<String, Value>, String> {
+pub(super) fn members<'v>(value: &'v Value, what: &str, known: &[&str]) -> Result<&'v Map<String, Value>, String> {
     let Value::Object(members) = value else {
         return Err(format!("{what} is an object with {}", known.join(", ")));
     };
@@ -80,13 +80,13 @@ fn members<'v>(value: &'v Value, what: &str, known: &[&str]) -> Result<&'v Map<S
     }
 }
 
-fn count(members: &Map<String, Value>, name: &str) -> Result<Option<u32>, String> {
+pub(super) fn count(members: &Map<String, Value>, name: &str) -> Result<Option<u32>, String> {
     let Some(value) = members.get(name) else { return Ok(None) };
     let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
     count.map(Some).ok_or_else(|| format!("{name} is a whole number"))
 }
 
-fn percent(members: &Map<String, Value>, least: u32) -> Result<Option<u32>, String> {
+pub(super) fn percent(members: &Map<String, Value>, least: u32) -> Result<Option<u32>, String> {
     let percent = count(members, "percent")?;
     if percent.is_some_and(|percent| !(least..=100).contains(&percent)) {
         return Err(format!("percent is a whole number from {least} to 100"));

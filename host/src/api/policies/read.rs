@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::fleet;
+use super::{fleet, pace};
 use super::promote::{Said, terms};
 use super::steps::steps;
 
@@ -40,20 +40,18 @@ const MEMBERS: [&str; 17] = [
 /// Members whose meaning this version does not have yet: refused, never ignored.
 const NOT_YET: [&str; 2] = ["verify", "equivalence"];
 /// Guardrails whose meaning this version does not have yet.
-const RAILS_NOT_YET: [&str; 9] = [
+const RAILS_NOT_YET: [&str; 7] = [
     "storm",
-    "ramp",
     "opposites",
     "verdict",
     "verify",
     "max_concurrent",
     "failure_domain",
     "equivalence",
-    "effectiveness",
 ];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
-pub(super) const RAILS: [&str; 14] = [
+pub(super) const RAILS: [&str; 17] = [
     "for",
     "keep",
     "cooldown",
@@ -68,6 +66,9 @@ pub(super) const RAILS: [&str; 14] = [
     "blast_radius",
     "mass_failure",
     "flapping",
+    "ramp",
+    "group",
+    "effectiveness",
 ];
 /// The most failures in a row that a breaker may wait for.
 const BREAKER: u32 = 100;
@@ -250,6 +251,9 @@ fn set(rails: &mut Guardrails, name: &str, value: &Value) -> Result<(), (&'stati
         "blast_radius" => rails.blast_radius = fleet::blast_radius(value).map_err(said)?,
         "flapping" => rails.flapping = fleet::flapping(value).map_err(said)?,
         "mass_failure" => rails.mass_failure = fleet::mass_failure(value).map_err(said)?,
+        "ramp" => rails.ramp = pace::ramp(value).map_err(said)?,
+        "group" => rails.group = pace::group(value).map_err(said)?,
+        "effectiveness" => rails.effectiveness = pace::effectiveness(value).map_err(said)?,
         _ => {
             let wrong = || said(format!("{name} is a duration like \"10m\", at most 30 days"));
             *rail(rails, name) = duration(value).ok_or_else(wrong)?;

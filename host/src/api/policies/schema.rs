@@ -7,6 +7,7 @@ use super::read::RAILS;
 use crate::domain::approval::PEOPLE;
 use crate::domain::flapping::MOST as FLAPS;
 use crate::domain::ladder::{STEPS, TRIES};
+use crate::domain::pace::STEEPEST;
 use crate::domain::policy::Severity;
 
 /// The schema of a whole file.
@@ -128,6 +129,13 @@ fn guardrails() -> Value {
             "per": {"$ref": "#/$defs/tag"}}}),
         "flapping" => json!({"type": "object", "additionalProperties": false, "properties": {
             "changes": {"type": "integer", "minimum": 2, "maximum": FLAPS}, "within": {"$ref": "#/$defs/duration"}}}),
+        "ramp" => json!({"type": ["object", "null"], "additionalProperties": false, "properties": {
+            "most": {"type": "integer", "minimum": 1, "maximum": STEEPEST}, "within": {"$ref": "#/$defs/duration"}}}),
+        "group" => json!({"type": ["object", "null"], "additionalProperties": false, "required": ["per"], "properties": {
+            "per": {"type": "string", "minLength": 1, "maxLength": 255}, "max": {"type": "integer", "minimum": 1, "maximum": 1_000}}}),
+        "effectiveness" => json!({"type": ["object", "null"], "additionalProperties": false, "properties": {
+            "percent": {"type": "integer", "minimum": 1, "maximum": 100},
+            "tries": {"type": "integer", "minimum": 1, "maximum": 1_000}, "within": {"$ref": "#/$defs/duration"}}}),
         "for" | "keep" | "cooldown" | "window" | "settle" | "relapse" | "rest" | "max_event_age" => {
             json!({"$ref": "#/$defs/duration"})
         }

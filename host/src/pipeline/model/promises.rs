@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::pace::Found;
 use super::scene::{UNDONE, zone};
 use super::{EVERYBODY, Made, Open, TARGETS, World};
 use crate::domain::Timestamp;
@@ -51,10 +52,15 @@ impl World {
                     self.acted(at, (finding, Some(until)), pair, plan)?
                 }
                 IncidentChange::Withdrawn { .. } => self.refuse(pair, plan.now),
-                IncidentChange::Decided { verdict: Verdict::HandOver(_), .. } => {
-                    if let Some(open) = self.incidents.get_mut(pair) {
-                        open.state = State::HandedOver;
+                IncidentChange::Decided { verdict: Verdict::HandOver(why), .. } => {
+                    if *why == "ineffective" {
+                        self.all_in_vain(at, plan.now)?;
                     }
+                    let incident = self.incidents.get_mut(pair).map(|open| {
+                        open.state = State::HandedOver;
+                        open.id
+                    });
+                    self.judge(incident.unwrap_or(0), Found::DidNot);
                 }
                 IncidentChange::Decided { verdict: Verdict::Suppress { reason, .. }, facts, .. } => {
                     if *reason == "opposite" {
@@ -112,7 +118,10 @@ impl World {
                 settled.is_none_or(|settled| finding.observed_at > settled),
                 "judged before it had settled",
             )?;
-            promise(step == last.step || step == last.step + 1, "a step was left out, or gone back to")?;
+            promise(
+                step == last.step || self.skipped_in_vain(at, (last.step, step), now),
+                "a step was left out, or gone back to",
+            )?;
         } else if let Some(last) = of_pair.last() {
             promise(now >= last.at.after(rails.cooldown), "acted within the cooldown")?;
         }
@@ -131,6 +140,7 @@ impl World {
         )?;
         self.part_of_the_fleet(at, pair, now)?;
         self.nothing_undone(pair, &draft.kind, now)?;
+        self.in_pace(at, pair, (step, &draft.kind, earlier.is_empty()), now)?;
         promise(draft.expires_at.is_some() != waits.is_some(), "an action that never expires")?;
         let made = Made {
             // What waits is spent for as long as it does.
@@ -141,8 +151,11 @@ impl World {
             step,
             kind: draft.kind.clone(),
             ended: None,
+            found: None,
+            id: self.actions.len(),
             waits,
         };
+        self.judge(incident.id, Found::DidNot);
         self.actions.push(made);
         Ok(())
     }
@@ -162,6 +175,7 @@ impl World {
         match last.ended {
             Some(ended) if finding.observed_at > ended.after(settle) => {
                 self.healed.insert(pair.clone(), (last.step, self.clock.now()));
+                self.judge(incident.id, Found::Helped);
                 Ok(())
             }
             _ => Err("healed by what was observed before".to_owned()),

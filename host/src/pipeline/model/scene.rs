@@ -87,7 +87,7 @@ pub(super) fn policy(id: i64, random: &mut Random) -> Compiled {
             changes: 3,
             within: Duration::from_mins([1, 20, 40][usize::try_from(random.below(3)).unwrap_or(0)]),
         },
-        ..Guardrails::default()
+        ..super::pace::rails(random)
     };
     let steps = json!([{"action": "scale-up"}, {"action": "drain", "tries": 2, "settle": "1m"}, {"action": "notify"}]);
     let steps =

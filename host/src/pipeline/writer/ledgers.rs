@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Writer;
+use super::pace::Paces;
 use crate::domain::Timestamp;
 use crate::domain::decide::{Ledger, Spent};
 use crate::domain::event::partition_of;
@@ -46,9 +47,13 @@ impl Targets {
     }
 
     /// Where a target is: as the database says, which a back-test's does not.
-    fn place(&self, (target, domains): &Located, tag: Option<&str>) -> Place {
+    fn place(&self, at: &Located, tag: Option<&str>) -> Place {
+        self.domains(at).place(tag)
+    }
+
+    pub(super) fn domains<'a>(&'a self, (target, domains): &'a Located) -> &'a Domains {
         let known = self.noted.as_ref().and_then(|_| self.places.get(target.as_str()));
-        known.unwrap_or(domains).place(tag)
+        known.unwrap_or(domains)
     }
 
     /// These are alive, too.
@@ -129,11 +134,12 @@ impl Writer {
             silences = tx.silenced(&self.parts.store, now).await?;
         }
         let mut shared = HashMap::new();
-        for id in spending {
+        for &id in &spending {
             if let Some(compiled) = policies.by_id(id) {
                 shared.insert(id, self.of_policy(tx, compiled, (findings.list.len(), now)).await?);
             }
         }
+        let mut paces = Paces::read(tx, &self.fleet, spending.iter().filter_map(|id| policies.by_id(*id)), now).await?;
         let mut ledgers = HashMap::new();
         for finding in &findings.list {
             let policy = &policies.get(finding.policy).policy;
@@ -154,6 +160,8 @@ impl Writer {
             if let Some(OfPolicy { failures, parts }) = shared.get(&policy.id) {
                 ledger.failures = *failures;
                 ledger.fleet = parts.of(policy, self.place(&pair, finding));
+                let (everywhere, place) = (self.parts.store.everywhere(), &ledger.fleet.domains);
+                ledger.pace = paces.of(tx, (policies.get(finding.policy), everywhere), (&pair, place)).await?;
                 if finding.violated && !pair.simulated && ledger.opposites.any(policy) {
                     let since = now.before(ledger.opposites.window);
                     ledger.lately = tx.lately(&pair.target, since, now).await?;

@@ -91,5 +91,6 @@ pub(super) fn by_hand(target: String, execution_id: String) -> ActionDraft {
         expires_at: None,
         details: None,
         approval: None,
+        plugin: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Random policies with every guardrail there is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::{METRICS, Size, asked};
 use crate::domain::guardrails::{Everywhere, Guardrails};
 use crate::domain::opposites::Opposites;
+use crate::domain::pace::{Budget, Effectiveness, Group, Plugins, Ramp};
 use crate::domain::policy::Spec;
 use crate::pipeline::model::scene::Random;
 
@@ -15,7 +17,11 @@ use crate::pipeline::model::scene::Random;
 pub(super) fn everywhere() -> Everywhere {
     let pairs = [("drain".to_owned(), "scale".to_owned())];
     let opposites = Arc::new(Opposites::new(&pairs, Duration::from_mins(3)));
-    Everywhere { max_actions: 40, window: Duration::from_mins(10), opposites }
+    let budget = Budget { max_actions: 12, window: Duration::from_mins(2) };
+    let plugins = Plugins::new(BTreeMap::from([("scaler".to_owned(), budget)]));
+    plugins.route(|kind, _| (kind == "scale").then(|| "scaler".to_owned()));
+    let (max_actions, max_retries, window) = (40, 6, Duration::from_mins(10));
+    Everywhere { max_actions, window, max_retries, opposites, plugins: Arc::new(plugins) }
 }
 
 fn condition(random: &mut Random) -> Value {
@@ -66,6 +72,11 @@ pub(super) fn policy(number: u64, size: &Size, random: &mut Random) -> Spec {
     });
     let mut guardrails: Guardrails = serde_json::from_value(guardrails).unwrap();
     guardrails.blast_radius.per = (random.below(3) == 0).then(|| "zone".to_owned());
+    let most = u32::try_from(random.below(4)).unwrap() + 1;
+    guardrails.ramp = (random.below(4) == 0).then(|| Ramp { most, within: Duration::from_mins(4) });
+    guardrails.group = (random.below(6) == 0).then(|| Group { per: "zone".to_owned(), max: most });
+    let asked = Effectiveness { percent: 60, tries: 2, within: Duration::from_mins(9) };
+    guardrails.effectiveness = (random.below(3) == 0).then_some(asked);
     Spec {
         name: format!("policy-{number:03}"),
         description: String::new(),
