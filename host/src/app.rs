@@ -2,6 +2,7 @@
 //! ends them in order.
 
 mod bootstrap;
+mod budgets;
 mod counts;
 mod listen;
 mod lock;
@@ -23,7 +24,6 @@ use crate::clock::Clock;
 use crate::config::{Config, DatabasePlace, Durability, LogLevel, Settings};
 use crate::engine;
 use crate::metrics::Metrics;
-use crate::pipeline::approve;
 use crate::pipeline::history;
 use crate::pipeline::ingest::{Arrivals, Ingest, Parts as WriterParts, Writer};
 use crate::pipeline::loops::Loops;
@@ -113,12 +113,6 @@ pub async fn migrated(config: &Config, clock: &Clock) -> Result<(Store, String),
     Ok((store, installation))
 }
 
-/// Says which plugin does what, for those whose actions are counted.
-fn budget(config: &Config, store: &Store, plugins: &Plugins) {
-    let (plugins, pushes) = (plugins.clone(), config.remediation.push);
-    store.everywhere().plugins.route(move |kind, target| approve::served_by(&plugins, pushes, (kind, target)));
-}
-
 impl App {
     /// Opens the data directory, the database, the queue and the plugins, and reads the policy files.
     pub async fn new(config: Config, clock: Clock, set_level: SetLevel) -> Result<Self, Error> {
@@ -128,7 +122,7 @@ impl App {
         let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
         let (store, installation) = migrated(&config, &clock).await?;
         let (queue, plugins) = (open_queue(&config, &installation)?, open_plugins(&config).await?);
-        budget(&config, &store, &plugins);
+        budgets::route(&config, &store, &plugins);
         let sources = read_policies(&config, &store, &clock).await?;
         let door = door(&config, &store, &clock).await?;
         let settings = Live::new(Settings::of(&config), consumers(&config, &door, set_level));

@@ -5,6 +5,7 @@ mod clear;
 mod domains;
 mod flapping;
 mod opposites;
+mod pace;
 
 use std::time::Duration;
 

@@ -192,14 +192,20 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
 /// The step that an action would be on, were one made now; the last one where none is left.
 #[must_use]
 pub fn step_ahead(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timestamp) -> usize {
-    let step = match ledger.incident.as_ref().filter(|incident| incident.actions > 0) {
+    let step = next_step(policy, violated, ledger, now);
+    ledger.pace.useful(policy, step).unwrap_or(step)
+}
+
+/// The same, whatever the step has achieved so far.
+#[must_use]
+pub fn next_step(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timestamp) -> usize {
+    match ledger.incident.as_ref().filter(|incident| incident.actions > 0) {
         Some(incident) => match next(policy, incident, violated.settle, violated.observed_at) {
             Next::Step(step) => step,
             Next::Settle(_) | Next::Human => incident.step,
         },
         None => policy.resumed(ledger.relapse, now),
-    };
-    ledger.pace.useful(policy, step).unwrap_or(step)
+    }
 }
 
 /// Why the time is not right: the event is too old, or the last action of this policy on this target too young.

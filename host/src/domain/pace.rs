@@ -59,6 +59,7 @@ fn one() -> u32 {
 
 /// A step that was tried often enough and helped too seldom is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = EffectivenessRail)]
 #[serde(default)]
 pub struct Effectiveness {
     /// Of a hundred actions so many must have healed.
@@ -94,6 +95,16 @@ pub struct Achieved {
     pub tried: u32,
 }
 
+/// A step that is left out, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The step, from 0.
+    pub step: usize,
+    /// What it has achieved.
+    #[serde(flatten)]
+    pub done: Achieved,
+}
+
 /// What the ledger says of all this.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
@@ -110,6 +121,14 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// What the steps from `from` on have achieved that are left out before `until`; none: all that are left.
+    #[must_use]
+    pub fn left_out(&self, spec: &Spec, from: usize, until: Option<usize>) -> Vec<LeftOut> {
+        let steps = (from..until.unwrap_or(usize::MAX)).take_while(|step| spec.rung(*step).is_some());
+        let one = |step| LeftOut { step, done: self.achieved.get(step).copied().unwrap_or_default() };
+        steps.map(one).collect()
+    }
+
     /// The first step from `step` on that has not been shown to be in vain; none: all that is left has.
     #[must_use]
     pub fn useful(&self, spec: &Spec, step: usize) -> Option<usize> {

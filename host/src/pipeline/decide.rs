@@ -190,6 +190,7 @@ impl<'a> Deciding<'a> {
         };
         ledger.silenced = silenced(compiled, (pair, about.tags), violated, &ledger, now);
         let decision = decide(&compiled.policy, violated, &ledger, now);
+        self.left_out((compiled, violated), &ledger, &decision, &mut facts);
         let (verdict, word, action) = match decision {
             Decision::Act { step } => {
                 let at = self.act((compiled, step), finding, pair, about);

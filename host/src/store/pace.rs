@@ -25,7 +25,7 @@ statements! { pub(super) STATEMENTS:
         AND a.verdict IS NULL
         UNION ALL SELECT a.target, COALESCE(f.domains, '{}'), a.policy_id FROM action a
         LEFT JOIN fleet f ON f.target = a.target WHERE a.state = 'uncertain' AND a.completed_at > $1";
-    HELPED = "SELECT CASE WHEN state = 'succeeded' AND verdict = 'healed' THEN 1 ELSE 0 END FROM action
+    HELPED = "SELECT CAST(CASE WHEN state = 'succeeded' AND verdict = 'healed' THEN 1 ELSE 0 END AS BIGINT) FROM action
         WHERE policy_id = $1 AND step IS NOT NULL AND completed_at IS NOT NULL AND completed_at > $2
         AND simulated = FALSE AND (state IN ('dead', 'uncertain') OR (state = 'succeeded' AND verdict IS NOT NULL))
         ORDER BY completed_at DESC, id DESC LIMIT $3";

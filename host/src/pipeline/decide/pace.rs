@@ -1,7 +1,9 @@
 //! What the plan at hand adds to what has not been seen to help yet.
 
+use serde_json::{Value, json};
+
 use super::{Deciding, Pair};
-use crate::domain::decide::Ledger;
+use crate::domain::decide::{Decision, Handover, Ledger, Violated, next_step};
 use crate::engine::Compiled;
 
 impl Deciding<'_> {
@@ -26,6 +28,30 @@ impl Deciding<'_> {
         }
         for share in ledger.pace.plugins.iter_mut().flatten() {
             share.used += self.spent_on.get(&*share.plugin).copied().unwrap_or(0);
+        }
+    }
+
+    /// Says of a decision which steps were left out on the way to it.
+    pub(super) fn left_out(
+        &self,
+        (compiled, violated): (&Compiled, Violated),
+        ledger: &Ledger,
+        decision: &Decision,
+        facts: &mut Value,
+    ) {
+        let policy = &compiled.policy;
+        let until = match decision {
+            Decision::Act { step } | Decision::Ask { step } => Some(*step),
+            Decision::HandOver(Handover::Ineffective) => None,
+            Decision::HandOver(_) | Decision::Suppress(_) => return,
+        };
+        if policy.guardrails.effectiveness.is_none() {
+            return;
+        }
+        let from = next_step(policy, violated, ledger, self.plan.now);
+        let left_out = ledger.pace.left_out(policy, from, until);
+        if let (Value::Object(facts), false) = (facts, left_out.is_empty()) {
+            facts.insert("left_out".to_owned(), json!(left_out));
         }
     }
 
