@@ -13,3 +13,6 @@ CREATE TABLE retry (
     PRIMARY KEY (action_id, attempt)
 );
 CREATE INDEX retry_at ON retry (at);
+
+-- How long one attempt may take at most, where its step says so; microseconds.
+ALTER TABLE action ADD COLUMN timeout_us BIGINT;

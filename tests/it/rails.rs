@@ -1,6 +1,7 @@
 //! What holds actions back, one guardrail after the other: that it does, says so with its numbers, and lets go in the end.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod attempts;
 mod clear;
 mod domains;
 mod flapping;

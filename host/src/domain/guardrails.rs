@@ -39,6 +39,13 @@ pub struct Guardrails {
     /// Actions that the policy's own step makes in an incident; absent: 3 where it is the only step, else 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tries: Option<u32>,
+    /// Attempts of each of its actions, where a step does not say so itself; absent: as the server has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// How long an attempt may take at most, likewise; absent: as the plugin and the server have it.
+    #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, example = "30s")]
+    pub timeout: Option<Duration>,
     /// How soon after one was healed an incident is a relapse, which begins on the step after the one that healed.
     #[serde(with = "humantime_serde")]
     #[schema(value_type = String, example = "1h")]
@@ -192,6 +199,8 @@ impl Default for Guardrails {
             window: Duration::from_mins(10),
             settle: Duration::from_mins(2),
             tries: None,
+            attempts: None,
+            timeout: None,
             relapse: Duration::from_hours(1),
             blast_radius: BlastRadius::default(),
             flapping: Flapping::default(),

@@ -17,6 +17,10 @@ pub const NOTIFY: &str = "notify";
 pub const STEPS: usize = 8;
 /// Actions that one step may make in an incident.
 pub const TRIES: u32 = 10;
+/// Attempts that an action may have at most.
+pub const ATTEMPTS: u32 = 10;
+/// The longest that an attempt may take.
+pub const LONGEST: Duration = Duration::from_hours(1);
 
 /// A step after the policy's own action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -34,6 +38,13 @@ pub struct Step {
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "2m")]
     pub settle: Option<Duration>,
+    /// Attempts of each of its actions; none: as the server has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// How long an attempt may take at most; none: as the plugin and the server have it.
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "30s")]
+    pub timeout: Option<Duration>,
 }
 
 fn once() -> u32 {
@@ -51,6 +62,10 @@ pub struct Rung<'a> {
     pub tries: u32,
     /// How long it takes to settle.
     pub settle: Duration,
+    /// Attempts of each, where it says so.
+    pub attempts: Option<u32>,
+    /// How long one may take, where it says so.
+    pub timeout: Option<Duration>,
 }
 
 /// What was found of an action whose time to settle is over.
@@ -84,11 +99,14 @@ impl Spec {
         let rails = &self.guardrails;
         let Some(at) = step.checked_sub(1) else {
             let tries = rails.tries.unwrap_or(if self.steps.is_empty() { ALONE } else { 1 });
-            return Some(Rung { action: &self.action, params: &self.params, tries, settle: rails.settle });
+            let (settle, attempts, timeout) = (rails.settle, rails.attempts, rails.timeout);
+            return Some(Rung { action: &self.action, params: &self.params, tries, settle, attempts, timeout });
         };
         let step = self.steps.get(at).filter(|step| step.action != NOTIFY)?;
         let settle = step.settle.unwrap_or(rails.settle);
-        Some(Rung { action: &step.action, params: &step.params, tries: step.tries, settle })
+        let (tries, attempts) = (step.tries, step.attempts.or(rails.attempts));
+        let timeout = step.timeout.or(rails.timeout);
+        Some(Rung { action: &step.action, params: &step.params, tries, settle, attempts, timeout })
     }
 
     /// How a human is told, if the policy says so.

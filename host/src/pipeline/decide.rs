@@ -299,9 +299,11 @@ impl<'a> Deciding<'a> {
         about: About<'_>,
     ) -> usize {
         let policy = &compiled.policy;
-        let (kind, params) = match policy.rung(step) {
-            Some(Rung { action, params, .. }) => (action.to_owned(), params.clone()),
-            None => (policy.action.clone(), policy.params.clone()),
+        let (kind, params, attempts, timeout) = match policy.rung(step) {
+            Some(Rung { action, params, attempts, timeout, .. }) => {
+                (action.to_owned(), params.clone(), attempts, timeout)
+            }
+            None => (policy.action.clone(), policy.params.clone(), None, None),
         };
         let now = self.plan.now;
         *self.reserved.entry((pair.policy, pair.simulated)).or_default() += 1;
@@ -341,7 +343,8 @@ impl<'a> Deciding<'a> {
             step: i64::try_from(step).ok(),
             tells: false,
             priority: policy.severity.priority().number(),
-            max_attempts: self.max_attempts,
+            max_attempts: attempts.map_or(self.max_attempts, i64::from),
+            timeout,
             queued: true,
             expires_at: Some(latest_start(policy.guardrails.max_event_age, finding.observed_at)),
             details: Some(details.to_string()),

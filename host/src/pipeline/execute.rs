@@ -198,7 +198,8 @@ fn not_run(result: Ended) -> Report {
 
 fn request(parts: &Parts, lease: &Lease, route: &Route) -> Request {
     let task = &lease.task;
-    let deadline = parts.clock.now().after(route.timeout);
+    let timeout = task.timeout().unwrap_or(route.timeout).min(route.timeout);
+    let deadline = parts.clock.now().after(timeout);
     let mut attributes = Vec::new();
     if let Some(policy) = &task.policy_name {
         attributes.push(("policy".to_owned(), policy.clone()));
@@ -218,7 +219,7 @@ fn request(parts: &Parts, lease: &Lease, route: &Route) -> Request {
         },
         params: serde_json::from_str(&task.params).unwrap_or_else(|_| json!({})),
         trigger: if task.origin == "policy" { Trigger::Alert } else { Trigger::Manual },
-        timeout: route.timeout,
+        timeout,
         deadline_unix_ms: deadline.unix_millis(),
         attributes,
         fence: lease.fence,

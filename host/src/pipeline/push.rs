@@ -50,6 +50,7 @@ pub(super) async fn run(parts: &Parts, lease: &Lease, remediator: &Remediator, h
     let push = Push { request_id: lease.task.execution_id.clone(), fence: lease.fence, body: body(lease) };
     let pushed = tokio::select! {
         pushed = remediator.push(&push) => pushed,
+        () = over(lease.task.timeout()) => Pushed::Unknown("it did not answer in the time of its step".to_owned()),
         () = handle.cancel.cancelled() => Pushed::Unknown("it was stopped before it answered".to_owned()),
     };
     call.duration = begun.elapsed();
@@ -71,6 +72,14 @@ pub(super) async fn run(parts: &Parts, lease: &Lease, remediator: &Remediator, h
         }
     };
     report(result, vec![call], begun)
+}
+
+/// After that time, if there is one.
+async fn over(timeout: Option<std::time::Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn report(result: Ended, calls: Vec<CallRecord>, begun: Instant) -> Report {

@@ -16,7 +16,7 @@ statements! { pub(super) STATEMENTS:
     // Ready means runnable now, whatever a clock that was put back says of the time it became so. It is always the
     // head of its slot, so the slots of targets are what workers compete for.
     FIND = "SELECT a.id, a.execution_id, a.kind, a.target, a.target_kind, a.namespace, a.labels, a.params,
-        a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.priority, a.state,
+        a.attempts, a.max_attempts, a.timeout_us, a.incident_id, a.event_id, a.policy_name, a.origin, a.priority, a.state,
         a.created_at, a.expires_at, p.state AS approval_state, p.plan AS approval_plan, p.plan_hash AS approval_hash,
         (SELECT q.version FROM policy q WHERE q.id = p.policy_id AND q.enabled) AS policy_now
         FROM action a JOIN slot s ON s.target = a.target AND s.head = a.id
@@ -65,6 +65,8 @@ pub struct Task {
     pub attempts: i64,
     /// Attempts it may have.
     pub max_attempts: i64,
+    /// How long an attempt may take at most, where that is said; microseconds.
+    pub timeout_us: Option<i64>,
     /// Its incident.
     pub incident_id: Option<i64>,
     /// Its event.
@@ -100,6 +102,12 @@ pub struct TaskApproval {
 }
 
 impl Task {
+    /// How long an attempt may take at most, where its step says so.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout_us.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros)
+    }
+
     /// The approval that it needs; none: it needs none.
     #[must_use]
     pub fn approval(&self) -> Option<TaskApproval> {

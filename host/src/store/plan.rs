@@ -225,6 +225,8 @@ pub struct ActionDraft {
     pub priority: i64,
     /// Attempts it may use.
     pub max_attempts: i64,
+    /// How long one may take at most, where that is said.
+    pub timeout: Option<std::time::Duration>,
     /// Whether it goes to the queue or is held.
     pub queued: bool,
     /// After this it is not started any more.

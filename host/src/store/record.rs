@@ -40,9 +40,9 @@ statements! { pub(super) STATEMENTS:
         WHERE id = (SELECT MAX(id) FROM decision WHERE incident_id = $1)";
     ADD_ACTION = "INSERT INTO action (id, execution_id, incident_id, policy_id, policy_name, policy_version,
         event_id, origin, kind, target, target_kind, namespace, labels, params, priority, state, simulated,
-        queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details, completed_at, step)
+        queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details, completed_at, step, timeout_us)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $22,
-        $17, 0, $18, 0, $19, $20, $19, $21, $23, $24)";
+        $17, 0, $18, 0, $19, $20, $19, $21, $23, $24, $25)";
     RESERVE = "INSERT INTO reservation (action_id, policy_id, target, at, plugin) VALUES ($1, $2, $3, $4, $5)";
     ADD_AUDIT = "INSERT INTO audit (at, actor, verb, object, object_id, incident_id, action_id, facts)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -183,6 +183,7 @@ pub(super) async fn add_action(
         .bind(draft.queued && !draft.simulated).bind(draft.max_attempts).bind(now.micros())
         .bind(draft.expires_at.map(Timestamp::micros)).bind(&draft.details).bind(draft.simulated)
         .bind(draft.simulated.then(|| now.micros())).bind(draft.step)
+        .bind(draft.timeout.and_then(|timeout| i64::try_from(timeout.as_micros()).ok()))
         .execute(c).await?.rows_affected());
     let facts = json!({"kind": draft.kind, "target": draft.target, "origin": draft.origin,
         "state": draft.phase.word(), "policy": policy.map(|p| &p.1), "event_id": draft.event_id,

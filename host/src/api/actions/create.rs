@@ -276,6 +276,7 @@ pub(in crate::api) fn plain(
         tells: false,
         priority: Priority::default().number(),
         max_attempts: api.settings.max_attempts(),
+        timeout: None,
         queued: false,
         expires_at: None,
         details: None,

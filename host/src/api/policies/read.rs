@@ -13,7 +13,7 @@ use crate::api::problem::{Invalid, Problem};
 use crate::cel::Program;
 use crate::domain::approval::Terms;
 use crate::domain::guardrails::Guardrails;
-use crate::domain::ladder::TRIES;
+use crate::domain::ladder::{self, ATTEMPTS, TRIES};
 use crate::domain::policy::{Mode, Pattern, Severity, Spec};
 use crate::engine::{Fault as ConditionFault, parse_condition};
 
@@ -51,7 +51,7 @@ const RAILS_NOT_YET: [&str; 7] = [
 ];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
-pub(super) const RAILS: [&str; 17] = [
+pub(super) const RAILS: [&str; 19] = [
     "for",
     "keep",
     "cooldown",
@@ -60,6 +60,8 @@ pub(super) const RAILS: [&str; 17] = [
     "max_event_age",
     "settle",
     "tries",
+    "attempts",
+    "timeout",
     "relapse",
     "breaker",
     "rest",
@@ -248,6 +250,8 @@ fn set(rails: &mut Guardrails, name: &str, value: &Value) -> Result<(), (&'stati
         "max_actions" => rails.max_actions = whole(0, u32::MAX)?,
         "breaker" => rails.breaker = whole(1, BREAKER)?,
         "tries" => rails.tries = Some(whole(1, TRIES)?),
+        "attempts" => rails.attempts = Some(whole(1, ATTEMPTS)?),
+        "timeout" => rails.timeout = Some(timeout(value).ok_or_else(|| said(TIMEOUT.to_owned()))?),
         "blast_radius" => rails.blast_radius = fleet::blast_radius(value).map_err(said)?,
         "flapping" => rails.flapping = fleet::flapping(value).map_err(said)?,
         "mass_failure" => rails.mass_failure = fleet::mass_failure(value).map_err(said)?,
@@ -273,6 +277,14 @@ fn rail<'a>(rails: &'a mut Guardrails, name: &str) -> &'a mut Duration {
         "rest" => &mut rails.rest,
         _ => &mut rails.max_event_age,
     }
+}
+
+/// What a timeout is.
+pub(super) const TIMEOUT: &str = "timeout is a duration like \"30s\", above zero, at most an hour";
+
+/// How long an attempt may take.
+pub(super) fn timeout(value: &Value) -> Option<Duration> {
+    duration(value).filter(|timeout| !timeout.is_zero() && *timeout <= ladder::LONGEST)
 }
 
 /// `"10m"`, or seconds.

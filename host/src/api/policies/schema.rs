@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::read::RAILS;
 use crate::domain::approval::PEOPLE;
 use crate::domain::flapping::MOST as FLAPS;
-use crate::domain::ladder::{STEPS, TRIES};
+use crate::domain::ladder::{ATTEMPTS, STEPS, TRIES};
 use crate::domain::pace::STEEPEST;
 use crate::domain::policy::Severity;
 
@@ -107,6 +107,8 @@ fn step() -> Value {
             "params": {"type": ["object", "null"]},
             "tries": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": TRIES}, {"type": "string"}, {"type": "null"}]},
             "settle": {"anyOf": [{"$ref": "#/$defs/duration"}, {"type": "null"}]},
+            "attempts": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": ATTEMPTS}, {"type": "string"}, {"type": "null"}]},
+            "timeout": {"anyOf": [{"$ref": "#/$defs/duration"}, {"type": "null"}], "description": "How long an attempt may take, at most an hour"},
         },
         "if": {"properties": {"action": {"const": "notify"}}},
         "then": {"properties": {"tries": {"type": "null"}, "settle": {"type": "null"}}},
@@ -118,6 +120,7 @@ fn guardrails() -> Value {
         "max_actions" => json!({"$ref": "#/$defs/count"}),
         "breaker" => json!({"type": "integer", "minimum": 1, "maximum": 100}),
         "tries" => json!({"type": "integer", "minimum": 1, "maximum": TRIES}),
+        "attempts" => json!({"type": "integer", "minimum": 1, "maximum": ATTEMPTS}),
         "blast_radius" => {
             json!({"type": "object", "minProperties": 1, "additionalProperties": false, "properties": {
             "percent": {"type": "integer", "minimum": 0, "maximum": 100}, "max": {"$ref": "#/$defs/count"},
@@ -136,7 +139,7 @@ fn guardrails() -> Value {
         "effectiveness" => json!({"type": ["object", "null"], "additionalProperties": false, "properties": {
             "percent": {"type": "integer", "minimum": 1, "maximum": 100},
             "tries": {"type": "integer", "minimum": 1, "maximum": 1_000}, "within": {"$ref": "#/$defs/duration"}}}),
-        "for" | "keep" | "cooldown" | "window" | "settle" | "relapse" | "rest" | "max_event_age" => {
+        "for" | "keep" | "cooldown" | "window" | "settle" | "timeout" | "relapse" | "rest" | "max_event_age" => {
             json!({"$ref": "#/$defs/duration"})
         }
         // Whatever the reader knows more of.

@@ -243,12 +243,12 @@ pub(super) struct PolicyBody {
     /// Given to the plugin as they are; `cooldown_seconds` also sets the cooldown.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
-    /// What is done after its own action, while nothing helps: each with action, params, tries and settle. The last may
-    /// be `notify`, which tells a human.
+    /// What is done after its own action, while nothing helps: each with action, params, tries, settle, attempts and
+    /// timeout. The last may be `notify`, which tells a human.
     #[schema(value_type = Option<Vec<Object>>)]
     steps: Option<Value>,
-    /// What holds its actions back: for, keep, cooldown, `max_actions`, window, `max_event_age`, settle, tries, relapse,
-    /// breaker, rest, `blast_radius`, `mass_failure`, flapping.
+    /// What holds its actions back: for, keep, cooldown, `max_actions`, window, `max_event_age`, settle, tries, attempts,
+    /// timeout, relapse, breaker, rest, `blast_radius`, `mass_failure`, flapping, ramp, group, effectiveness.
     #[schema(value_type = Option<Object>)]
     guardrails: Option<Value>,
     /// Who must say yes where it asks: within (30m), people (1) and `not_author` (false).

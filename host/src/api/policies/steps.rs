@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::read::duration;
+use super::read::{TIMEOUT, duration, timeout};
 use crate::api::input::Fields;
 use crate::api::problem::Invalid;
-use crate::domain::ladder::{NOTIFY, STEPS, Step, TRIES};
+use crate::domain::ladder::{ATTEMPTS, NOTIFY, STEPS, Step, TRIES};
 
 /// Members of a step.
-const MEMBERS: [&str; 4] = ["action", "params", "tries", "settle"];
+const MEMBERS: [&str; 6] = ["action", "params", "tries", "settle", "attempts", "timeout"];
 
 /// `steps`, or every fault they have.
 pub(super) fn steps(fields: &mut Fields<'_>) -> Vec<Step> {
@@ -47,6 +47,12 @@ fn step(item: &Value, loc: Vec<Value>, last: bool) -> Result<Step, Vec<Invalid>>
             "Value error, settle is a duration like \"2m\", at most 30 days",
         );
     }
+    let attempts = fields.int("attempts", 1..=i64::from(ATTEMPTS)).and_then(|count| u32::try_from(count).ok());
+    let given = fields.get("timeout");
+    let timeout = given.and_then(timeout);
+    if given.is_some() && timeout.is_none() {
+        fields.fault("value_error", "timeout", format!("Value error, {TIMEOUT}"));
+    }
     let human = action.as_deref() == Some(NOTIFY);
     if human && !last {
         fields.fault("value_error", "action", "Value error, a step that tells a human is the last one");
@@ -60,7 +66,7 @@ fn step(item: &Value, loc: Vec<Value>, last: bool) -> Result<Step, Vec<Invalid>>
     }
     match action {
         Some(action) if fields.faults.is_empty() => {
-            Ok(Step { action, params, tries: tries.unwrap_or(1), settle })
+            Ok(Step { action, params, tries: tries.unwrap_or(1), settle, attempts, timeout })
         }
         _ => Err(fields.faults),
     }

@@ -2,6 +2,7 @@
 //! busy while in virtual time, and what was recorded is lived again.
 
 mod asked;
+mod month;
 mod policies;
 
 use std::collections::BTreeMap;

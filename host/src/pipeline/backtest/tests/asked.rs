@@ -87,6 +87,7 @@ pub(super) fn by_hand(target: String, execution_id: String) -> ActionDraft {
         tells: false,
         priority: 1,
         max_attempts: 3,
+        timeout: None,
         queued: true,
         expires_at: None,
         details: None,
