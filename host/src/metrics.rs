@@ -63,6 +63,7 @@ pub struct Metrics {
     ingest_batch: Histogram,
     commit: Histogram,
     ingest_rejected: IntCounterVec,
+    unreadable: IntGauge,
     approvals: approvals::Approvals,
 }
 
@@ -209,6 +210,10 @@ impl Metrics {
                 "Ingest requests that were not accepted",
                 &["reason"],
             )?,
+            unreadable: make.gauge(
+                "vigil_safety_state_unreadable",
+                "Parts of what limits actions that can't be read: nothing is done where one is",
+            )?,
             approvals: approvals::Approvals::new(&make)?,
             registry,
         })
@@ -344,6 +349,11 @@ impl Metrics {
     /// Whether Redis answers.
     pub fn redis_up(&self, up: bool) {
         self.redis_up.set(up.into());
+    }
+
+    /// So many parts of what limits actions can't be read.
+    pub fn unreadable(&self, count: usize) {
+        self.unreadable.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// An outcome came after its lease had been taken away.

@@ -40,6 +40,8 @@ pub enum Decision {
 /// The state that limits actions, read under lock in the transaction that may add one.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
+    /// Whether all of it could be read.
+    pub sight: Sight,
     /// The incident of this policy and target that has not cleared.
     pub incident: Option<Standing>,
     /// The last reservation of this policy on this target.
@@ -73,6 +75,18 @@ pub struct Ledger {
     pub opposites: Arc<Opposites>,
     /// What has not been seen to help yet, and what has.
     pub pace: Pace,
+}
+
+/// Whether the state that limits actions could be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sight {
+    /// All of it.
+    #[default]
+    Clear,
+    /// Not what everybody shares.
+    Unreadable,
+    /// Not even whether there is an incident: then nothing is decided at all.
+    Blind,
 }
 
 /// A request for an approval that waits.
@@ -141,6 +155,9 @@ pub fn decide(policy: &Policy, violated: Violated, ledger: &Ledger, now: Timesta
     match policy.mode {
         Mode::Observe => return Decision::Suppress(Reason::Observe),
         Mode::Approve | Mode::Auto => {}
+    }
+    if ledger.sight != Sight::Clear {
+        return Decision::Suppress(Reason::Rail(Rail::Unreadable));
     }
     if let Some(until) = ledger.paused.filter(|_| holds(Fault::Paused)) {
         return Decision::Suppress(Reason::Paused { until });

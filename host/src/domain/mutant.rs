@@ -41,6 +41,21 @@ pub(crate) const APPROVALS: [Fault; 7] = [
     Fault::ApprovalState,
 ];
 
+/// Those of what is stored, which have a model of their own.
+#[cfg(test)]
+pub(crate) const STORED: [Fault; 10] = [
+    Fault::Unreadable,
+    Fault::Leave,
+    Fault::Fence,
+    Fault::Recheck,
+    Fault::ClaimPaused,
+    Fault::Again,
+    Fault::Reserve,
+    Fault::Refunded,
+    Fault::Unaudited,
+    Fault::Committed,
+];
+
 /// One safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -108,6 +123,26 @@ pub(crate) enum Fault {
     PluginBudget,
     /// Retries have no end.
     RetryBudget,
+    /// What can't be read is taken for empty.
+    Unreadable,
+    /// Whoever leaves a slot empties it, whether it was theirs or not.
+    Leave,
+    /// A result counts whoever brings it.
+    Fence,
+    /// What led to an action is not asked about again when its turn comes.
+    Recheck,
+    /// What waits when people stop everything is started all the same.
+    ClaimPaused,
+    /// What may not be repeated is, if nobody saw its end.
+    Again,
+    /// Nothing is reserved.
+    Reserve,
+    /// What is refused is reserved for all the same.
+    Refunded,
+    /// An attempt begins that nobody wrote down.
+    Unaudited,
+    /// An event is acknowledged and not stored.
+    Committed,
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub enum Rail {
         /// Until when, if no more open.
         until: Timestamp,
     },
+    /// What limits actions can't be read.
+    Unreadable,
     /// As many of the policy's actions as its ramp allows have not been seen to help yet.
     Ramp {
         /// So many have not
@@ -58,6 +60,7 @@ impl Rail {
         match self {
             Self::Opposite(_) => "opposite",
             Self::Flapping { .. } => "flapping",
+            Self::Unreadable => "unreadable",
             Self::Ramp { .. } => "ramp",
             Self::Group { .. } => "group",
             Self::PluginBudget { .. } => "plugin_budget",
@@ -71,6 +74,7 @@ impl Rail {
             Self::Opposite(Conflict { action: Of::Known(id), .. }) => Some(*id),
             Self::Opposite(Conflict { action: Of::New(_), .. })
             | Self::Flapping { .. }
+            | Self::Unreadable
             | Self::Ramp { .. }
             | Self::Group { .. }
             | Self::PluginBudget { .. } => None,
@@ -83,7 +87,7 @@ impl Rail {
         match self {
             Self::Opposite(Conflict { until, .. }) | Self::Flapping { until, .. } => Some(*until),
             Self::PluginBudget { until, .. } => *until,
-            Self::Ramp { .. } | Self::Group { .. } => None,
+            Self::Unreadable | Self::Ramp { .. } | Self::Group { .. } => None,
         }
     }
 }

@@ -134,6 +134,7 @@ pub async fn outcome(
     wanted: &Wanted,
     mut each: impl FnMut(&LogRow),
 ) -> Result<Outcome, Error> {
+    rehearsal.store().settle().await?;
     let (mut decisions, mut incidents) = (Vec::new(), Vec::new());
     let mut tally = BTreeMap::<(String, String), i64>::new();
     let (mut after, mut truncated) = (0, false);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use self::quiet::{facts, silenced};
 use crate::clock::Clock;
-use crate::domain::decide::{Decision, Ledger, Reason, Violated, decide};
+use crate::domain::decide::{Decision, Ledger, Reason, Sight, Violated, decide};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::fleet::Domains;
 use crate::domain::incident::{Standing, State};
@@ -150,6 +150,9 @@ impl<'a> Deciding<'a> {
     /// it led to.
     pub fn finding(&mut self, compiled: &Compiled, finding: &Finding, about: About<'_>) -> Came {
         let pair = Pair::of(compiled.policy.id, finding);
+        if self.ledgers.get(&pair).is_some_and(|ledger| ledger.sight == Sight::Blind) {
+            return Came::Nothing;
+        }
         if finding.violated {
             self.clearing(&pair, None);
             return self.violated(compiled, finding, &pair, about);

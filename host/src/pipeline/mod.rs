@@ -10,6 +10,8 @@ pub mod execute;
 pub mod history;
 pub mod ingest;
 pub mod known;
+#[cfg(test)]
+mod life;
 pub mod loops;
 #[cfg(test)]
 mod model;

@@ -16,7 +16,7 @@ use self::scene::{Random, domains, known, opposites, policy};
 use super::decide::{About, Deciding, Pair};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
-use crate::domain::decide::{Ledger, Spent};
+use crate::domain::decide::{Ledger, Sight, Spent};
 use crate::domain::event::{NO_TARGET, Tags};
 use crate::domain::flapping::Flaps;
 use crate::domain::fleet::{Counted, Domains, Parts};
@@ -261,6 +261,7 @@ impl World {
         let fleet = self.parts(at, now).of(policy, Arc::clone(&self.places[&pair.target]));
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Ledger {
+            sight: Sight::default(),
             incident,
             last_reserved_at: mine.last().map(|made| made.at),
             relapse: self.healed.get(pair).map(|(step, at)| Relapse { step: *step, cleared_at: *at }),

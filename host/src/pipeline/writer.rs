@@ -8,6 +8,7 @@ mod pace;
 mod rehearse;
 mod reply;
 mod series;
+mod sight;
 mod tick;
 
 pub(super) use rehearse::{Home, opened};
@@ -75,6 +76,7 @@ pub struct Writer {
     findings: Findings,
     /// The targets that percentages are of.
     fleet: ledgers::Targets,
+    unreadable: sight::Unreadable,
 }
 
 impl Writer {
@@ -93,6 +95,7 @@ impl Writer {
             counters: Vec::new(),
             findings: Findings::default(),
             fleet: ledgers::Targets::default(),
+            unreadable: sight::Unreadable::default(),
         }
     }
 

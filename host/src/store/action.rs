@@ -10,6 +10,7 @@ use crate::domain::action::Step;
 use crate::domain::approval;
 use crate::domain::audit::Entry;
 use crate::domain::decide::Reason;
+use crate::domain::mutant::{Fault, holds};
 use crate::domain::opposites::Of;
 use crate::domain::pace::Share;
 use crate::domain::rail::Rail;
@@ -130,7 +131,7 @@ impl Store {
         draft.queued &= held.is_none();
         draft.id = ids::take(&mut tx, "action", 1).await?;
         add_action(&mut tx, draft, (None, actor), now).await?;
-        if draft.queued {
+        if draft.queued || !holds(Fault::Refunded) {
             reserve(&mut tx, draft.id, (&draft.target, self.served_by(&draft.kind, &draft.target)), now).await?;
         }
         let created = Created { id: draft.id, phase: draft.phase, held };

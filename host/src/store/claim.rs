@@ -10,6 +10,7 @@ use super::{Moved, Pool, Result, Store, Tx, on, pause, rows, slot};
 use crate::domain::action::Effects;
 use crate::domain::approval::{ActionPlan, State};
 use crate::domain::audit::Entry;
+use crate::domain::mutant::{Fault, holds};
 use crate::domain::{Timestamp, WireStatus};
 
 statements! { pub(super) STATEMENTS:
@@ -204,7 +205,7 @@ impl Store {
             return Ok(claimed);
         }
         let mut tx = self.begin().await?;
-        if pause::stands(&mut tx, now).await?.is_some() {
+        if pause::stands(&mut tx, now).await?.is_some() && holds(Fault::ClaimPaused) {
             return Ok(claimed);
         }
         let sql = tx.text(&FIND);
@@ -307,7 +308,9 @@ async fn take(
         "effects": dispatch.effects, "plan_hash": task.approval_hash});
     let entry =
         Entry::action(&format!("worker:{owner}"), "attempt.started", task.id, task.incident_id, facts);
-    add_audit(tx, &entry, now).await?;
+    if holds(Fault::Unaudited) {
+        add_audit(tx, &entry, now).await?;
+    }
     Ok(Some(Lease { task, attempt, fence, owner: owner.to_owned(), dispatch }))
 }
 

@@ -18,6 +18,8 @@ statements! { pub(super) STATEMENTS:
         run_at = $9, attempts = attempts - $10,
         requeued = requeued + CASE WHEN $5 IN ('scheduled', 'ready') THEN 1 ELSE 0 END
         WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3 AND attempts = $4";
+    // Asked by nobody but a planted fault.
+    HOLDER = "SELECT owner, fence, attempts FROM action WHERE id = $1 AND owner IS NOT NULL AND fence IS NOT NULL";
     END_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = $4, message = $5, result = $6, logs = $7
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
     KEEP_CALL = "INSERT INTO host_call (action_id, fence, n, attempt, connection, method, path, mutating, state,
@@ -190,8 +192,9 @@ async fn transition(
         | Ending::GivenBack
         | Ending::Superseded => now,
     };
-    let changed = on!(tx, c => sqlx::query(sql).bind(lease.task.id).bind(&lease.owner).bind(lease.fence)
-        .bind(lease.attempt).bind(phase.word()).bind(phase.ended().then(|| now.micros()))
+    let (owner, fence, attempt) = held(tx, lease).await?;
+    let changed = on!(tx, c => sqlx::query(sql).bind(lease.task.id).bind(owner).bind(fence)
+        .bind(attempt).bind(phase.word()).bind(phase.ended().then(|| now.micros()))
         .bind(done.ending.error()).bind(done.ending.summary()).bind(run_at.micros())
         .bind(i64::from(done.ending == Ending::GivenBack)).execute(c).await?.rows_affected());
     if changed == 0 {
@@ -215,6 +218,17 @@ async fn transition(
     let actor = format!("worker:{}", lease.owner);
     add_audit(tx, &Entry::action(&actor, verb, lease.task.id, lease.task.incident_id, facts), now).await?;
     Ok(true)
+}
+
+/// What a result must still be under to count: its own lease.
+async fn held(tx: &mut Tx, lease: &Lease) -> Result<(String, i64, i64)> {
+    if holds(Fault::Fence) {
+        return Ok((lease.owner.clone(), lease.fence, lease.attempt));
+    }
+    let sql = tx.text(&HOLDER);
+    let row: Option<(String, i64, i64)> =
+        on!(tx, c => sqlx::query_as(sql).bind(lease.task.id).fetch_optional(c).await?);
+    Ok(row.unwrap_or_default())
 }
 
 async fn keep(tx: &mut Tx, lease: &Lease, done: &Finished, now: Timestamp) -> Result<()> {

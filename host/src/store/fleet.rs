@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ingest::{Writing, broken};
+use super::ingest::{Writing, broken, list_of};
 use super::plan::Plan;
 use super::sql::statements;
 use super::{Result, Store, Tx, on};
@@ -20,12 +20,12 @@ statements! { pub(super) STATEMENTS:
     TOUCHED = "SELECT r.target, COALESCE(f.domains, '{}') FROM reservation r LEFT JOIN fleet f ON f.target = r.target
         WHERE r.at > $1";
     TOUCHES = "SELECT COUNT(*) FROM reservation WHERE at > $1";
-    SICK = "SELECT COUNT(DISTINCT target) FROM incident
-        WHERE policy_id = $1 AND cleared_at IS NULL AND simulated = FALSE";
+    SICK = "SELECT policy_id, COUNT(DISTINCT target) FROM incident
+        WHERE policy_id IN {ids} AND cleared_at IS NULL AND simulated = FALSE GROUP BY policy_id";
     SICK_WHERE = "SELECT DISTINCT i.target, COALESCE(f.domains, '{}') FROM incident i
         LEFT JOIN fleet f ON f.target = i.target
         WHERE i.policy_id = $1 AND i.cleared_at IS NULL AND i.simulated = FALSE";
-    STORMS = "SELECT domain, seen_at FROM mass_failure WHERE policy_id = $1";
+    STORMS = "SELECT policy_id, domain, seen_at FROM mass_failure WHERE policy_id IN {ids}";
     STORM = "INSERT INTO mass_failure (policy_id, domain, seen_at) VALUES ($1, $2, $3)
         ON CONFLICT (policy_id, domain) DO UPDATE SET seen_at = excluded.seen_at";
 }
@@ -110,12 +110,12 @@ impl Writing {
         Ok(located(on!(tx, c => sqlx::query_as(sql).bind(since.micros()).fetch_all(c).await?)))
     }
 
-    /// How many targets of a policy are violated.
-    pub async fn sick(&mut self, policy: i64) -> Result<u32> {
+    /// How many targets of each of those policies are violated; none: no entry.
+    pub async fn sick(&mut self, policies: &[i64]) -> Result<HashMap<i64, u32>> {
         let tx = self.begun().await?;
-        let sql = tx.text(&SICK);
-        let (count,): (i64,) = on!(tx, c => sqlx::query_as(sql).bind(policy).fetch_one(c).await?);
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+        let (sql, list) = (tx.text(&SICK), list_of(policies));
+        let rows: Vec<(i64, i64)> = on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        Ok(rows.into_iter().map(|(policy, count)| (policy, u32::try_from(count).unwrap_or(u32::MAX))).collect())
     }
 
     /// Which targets of a policy are violated.
@@ -125,12 +125,16 @@ impl Writing {
         Ok(located(on!(tx, c => sqlx::query_as(sql).bind(policy).fetch_all(c).await?)))
     }
 
-    /// When too many targets of a policy were last violated, by the part of its fleet.
-    pub async fn storms(&mut self, policy: i64) -> Result<HashMap<String, Timestamp>> {
+    /// When too many targets of those policies were last violated, by policy and the part of its fleet.
+    pub async fn storms(&mut self, policies: &[i64]) -> Result<HashMap<i64, HashMap<String, Timestamp>>> {
         let tx = self.begun().await?;
-        let sql = tx.text(&STORMS);
-        let rows: Vec<(String, i64)> = on!(tx, c => sqlx::query_as(sql).bind(policy).fetch_all(c).await?);
-        Ok(rows.into_iter().map(|(domain, at)| (domain, Timestamp::from_micros(at))).collect())
+        let (sql, list) = (tx.text(&STORMS), list_of(policies));
+        let rows: Vec<(i64, String, i64)> = on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        let mut storms = HashMap::<i64, HashMap<String, Timestamp>>::new();
+        for (policy, domain, at) in rows {
+            storms.entry(policy).or_default().insert(domain, Timestamp::from_micros(at));
+        }
+        Ok(storms)
     }
 }
 

@@ -31,7 +31,21 @@ struct Inner {
     /// The policies' revision, while nobody but the writer of samples has had the connection since it was
     /// read: nobody can have changed it then.
     rev: Option<i64>,
+    /// In a scratch database, which only this connection asks: what is committed is written to the file now and then.
+    deferred: Option<Deferred>,
 }
+
+/// Transactions inside of one that has not been committed.
+#[derive(Debug, Default)]
+struct Deferred {
+    /// It has begun.
+    begun: bool,
+    /// How many are in it.
+    count: u32,
+}
+
+/// So many are written to the file at once: each costs the pages that it touches.
+const TOGETHER: u32 = 2_000;
 
 /// The connection, with nobody beside us.
 #[derive(Debug)]
@@ -40,8 +54,19 @@ pub(crate) struct Held(OwnedMappedMutexGuard<Option<Inner>, Inner>);
 impl Local {
     pub(super) async fn open(options: SqliteConnectOptions) -> Result<Self> {
         let connection = options.connect().await?;
-        let inner = Inner { connection, open: false, rev: None };
+        let inner = Inner { connection, open: false, rev: None, deferred: None };
         Ok(Self { options: Arc::new(options), inner: Arc::new(Mutex::new(Some(inner))) })
+    }
+
+    /// From now on what is committed is written to the file now and then, and by [`Local::settle`].
+    pub(super) async fn defer(&self) -> Result<()> {
+        self.hold().await?.0.deferred = Some(Deferred::default());
+        Ok(())
+    }
+
+    /// Writes what is committed, so that others may read it.
+    pub(super) async fn settle(&self) -> Result<()> {
+        self.hold().await?.settle().await.map_err(Error::from)
     }
 
     /// Waits for the connection and leaves no transaction of a predecessor on it.
@@ -55,8 +80,10 @@ impl Local {
         };
         if inner.open {
             // SQLite may have rolled back by itself, and its thread may be gone: a new connection has neither.
-            if sqlx::query("ROLLBACK").execute(&mut inner.connection).await.is_err() {
+            let back = if inner.deferred.is_some() { "ROLLBACK TO one; RELEASE one" } else { "ROLLBACK" };
+            if sqlx::query(back).execute(&mut inner.connection).await.is_err() {
                 inner.connection = self.options.connect().await?;
+                inner.deferred = inner.deferred.take().map(|_| Deferred::default());
             }
             (inner.open, inner.rev) = (false, None);
         }
@@ -77,7 +104,15 @@ impl Held {
     /// locked" at once.
     pub(super) async fn begin(&mut self) -> Result<()> {
         self.begins();
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.0.connection).await?;
+        let begin = match &mut self.0.deferred {
+            None => "BEGIN IMMEDIATE",
+            Some(deferred) if deferred.begun => "SAVEPOINT one",
+            Some(deferred) => {
+                deferred.begun = true;
+                "BEGIN IMMEDIATE; SAVEPOINT one"
+            }
+        };
+        sqlx::query(begin).execute(&mut self.0.connection).await?;
         Ok(())
     }
 
@@ -106,8 +141,26 @@ impl Held {
     }
 
     pub(super) async fn commit(mut self) -> std::result::Result<(), sqlx::Error> {
-        sqlx::query("COMMIT").execute(&mut self.0.connection).await?;
+        let Some(deferred) = &mut self.0.deferred else {
+            sqlx::query("COMMIT").execute(&mut self.0.connection).await?;
+            self.ended(None);
+            return Ok(());
+        };
+        deferred.count += 1;
+        let full = deferred.count >= TOGETHER;
+        sqlx::query("RELEASE one").execute(&mut self.0.connection).await?;
+        if full {
+            self.settle().await?;
+        }
         self.ended(None);
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> std::result::Result<(), sqlx::Error> {
+        if self.0.deferred.as_ref().is_some_and(|deferred| deferred.begun) {
+            sqlx::query("COMMIT").execute(&mut self.0.connection).await?;
+            self.0.deferred = Some(Deferred::default());
+        }
         Ok(())
     }
 }

@@ -26,6 +26,8 @@ mod pace;
 mod pause;
 mod plan;
 mod policy;
+#[cfg(test)]
+mod promises;
 mod pull;
 mod query;
 mod read;

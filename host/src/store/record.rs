@@ -10,6 +10,7 @@ use super::{Result, Tx, approval, ids, on, rows, slot};
 use crate::domain::audit::Entry;
 use crate::domain::incident::State;
 use crate::domain::ladder::Judgement;
+use crate::domain::mutant::{Fault, holds};
 use crate::domain::opposites::Of;
 use crate::domain::{Phase, Timestamp};
 
@@ -128,7 +129,7 @@ async fn add_actions(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
                 on!(tx, c => sqlx::query(told).bind(incident).bind(plan.now.micros()).execute(c).await?.rows_affected());
                 continue;
             }
-            if !draft.simulated {
+            if !draft.simulated && holds(Fault::Reserve) {
                 // What waits for an approval is spent for as long as it may wait.
                 let asked = draft.approval.as_ref().map(|asked| plan.now.after(asked.terms.within));
                 let at = asked.unwrap_or(plan.now).micros();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ingest::{SeriesRow, TailSample, Writing};
 use super::sql::statements;
-use super::{Durability, Error, Location, Result, Store, chunk, on, record, rows, slot};
+use super::{Durability, Error, Location, Pool, Result, Store, chunk, on, record, rows, slot};
 use crate::domain::{Phase, Timestamp};
 
 statements! { pub(super) STATEMENTS:
@@ -173,7 +173,23 @@ impl Store {
     pub async fn scratch(file: &Path) -> Result<Self> {
         let store = Self::open(Location::Sqlite(file.to_owned()), Durability::Scratch, 1).await?;
         store.migrate("scratch").await?;
+        if let Pool::Sqlite { write, .. } = &store.pool {
+            write.defer().await?;
+        }
         Ok(store)
+    }
+
+    /// Lets the decisions of a scratch database be read.
+    pub async fn settle(&self) -> Result<()> {
+        match &self.pool {
+            Pool::Sqlite { write, .. } => write.settle().await,
+            Pool::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// A transaction of the past, in a scratch database: nobody else is there, and nothing is due.
+    pub async fn begin_past(&self) -> Result<Writing> {
+        Ok(Writing { tx: self.begin().await? })
     }
 
     /// All real series.

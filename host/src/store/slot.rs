@@ -3,6 +3,7 @@
 use super::sql::statements;
 use super::{Result, Tx, on};
 use crate::domain::Timestamp;
+use crate::domain::mutant::{Fault, holds};
 
 statements! { pub(super) STATEMENTS:
     ENTER = "INSERT INTO slot (target, head, fence) VALUES ($1, $2, 0)
@@ -44,7 +45,7 @@ pub(super) async fn leave(
     now: Timestamp,
 ) -> Result<Option<(i64, i64)>> {
     let head = lock(tx, target).await?;
-    if head.is_some_and(|head| head != action) {
+    if head.is_some_and(|head| head != action) && holds(Fault::Leave) {
         return Ok(None);
     }
     fill(tx, target, now).await

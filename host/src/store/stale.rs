@@ -8,6 +8,7 @@ use super::sql::statements;
 use super::{Moved, Result, Store, Tx, on, slot};
 use crate::domain::audit::Entry;
 use crate::domain::event::Tags;
+use crate::domain::mutant::{Fault, holds};
 use crate::domain::policy::{Mode, Spec};
 use crate::domain::silence::Subject;
 use crate::domain::{Timestamp, WireStatus};
@@ -37,6 +38,9 @@ impl Store {
         now: Timestamp,
         claimed: &mut Claimed,
     ) -> Result<bool> {
+        if !holds(Fault::Recheck) {
+            return Ok(false);
+        }
         if expired(tx, task, now, claimed).await? {
             return Ok(true);
         }

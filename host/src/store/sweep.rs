@@ -10,6 +10,7 @@ use super::sql::statements;
 use super::{Moved, Result, Store, Tx, on, slot};
 use crate::domain::action::{Effects, MAX_CRASHES, Step};
 use crate::domain::audit::Entry;
+use crate::domain::mutant::{Fault, holds};
 use crate::domain::{Timestamp, WireStatus};
 
 /// How long an uncertain action keeps its target's slot if nobody resolves it.
@@ -156,7 +157,7 @@ async fn rescue_one(tx: &mut Tx, owner: &str, orphan: &Orphan, now: Timestamp) -
         on!(tx, c => sqlx::query_as(called).bind(orphan.id).bind(orphan.fence).fetch_one(c).await?);
     let effects = Effects::from_word(orphan.effects.as_deref().unwrap_or("unsafe"));
     let crashes = orphan.crashes + 1;
-    let lost_track = effects.unseen_end(calls > 0) == Step::LoseTrack;
+    let lost_track = effects.unseen_end(calls > 0) == Step::LoseTrack && holds(Fault::Again);
     let (state, verb, error) = if lost_track {
         let error = "Outcome unknown: the worker was lost after a call that may not be repeated";
         ("uncertain", "action.uncertain", error.to_owned())

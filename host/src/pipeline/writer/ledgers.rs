@@ -1,15 +1,17 @@
 //! What the decision is told of the past: read in the transaction that may add to it, under lock.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Writer;
 use super::pace::Paces;
 use crate::domain::Timestamp;
-use crate::domain::decide::{Ledger, Spent};
+use crate::domain::decide::{Ledger, Sight, Spent};
 use crate::domain::event::partition_of;
 use crate::domain::fleet::{Alive, Counted, Domains, Parts, Place};
+use crate::domain::mutant::{Fault, holds};
 use crate::domain::silence::Active;
 use crate::engine::{Compiled, Finding, Findings};
 use crate::pipeline::decide::Pair;
@@ -111,6 +113,16 @@ struct OfPolicy {
     parts: Parts,
 }
 
+/// What all pairs of one transaction share; without anything in it nothing is allowed.
+#[derive(Debug, Default)]
+struct Shared {
+    everybody: Spent,
+    paused: Option<Option<Timestamp>>,
+    silences: Active,
+    of: HashMap<i64, OfPolicy>,
+    paces: Paces,
+}
+
 impl Writer {
     /// The ledgers of every pair among the findings; those of policies that may act are locked first.
     pub(super) async fn ledgers(
@@ -127,49 +139,90 @@ impl Writer {
         tx.lock_ledgers(&spending).await?;
         // Who only observes spends nothing: it is not asked what there is to spend, nor whether that is allowed.
         spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode.acts()));
-        let (mut everybody, mut paused, mut silences) = (Spent::default(), None, Active::default());
-        if !spending.is_empty() {
-            everybody = tx.spent(self.parts.store.everywhere(), now).await?;
-            paused = tx.paused(now).await?;
-            silences = tx.silenced(&self.parts.store, now).await?;
+        let shared = self.shared(tx, &spending, (findings.list.len(), now)).await;
+        let shared = self.sees(|| "what everybody shares".to_owned(), shared)?;
+        let sight = if shared.is_some() || !holds(Fault::Unreadable) { Sight::Clear } else { Sight::Unreadable };
+        let mut shared = shared.unwrap_or_default();
+        if !holds(Fault::Unreadable) {
+            shared.everybody.limit = u32::MAX;
         }
-        let mut shared = HashMap::new();
-        for &id in &spending {
-            if let Some(compiled) = policies.by_id(id) {
-                shared.insert(id, self.of_policy(tx, compiled, (findings.list.len(), now)).await?);
-            }
-        }
-        let mut paces = Paces::read(tx, &self.fleet, spending.iter().filter_map(|id| policies.by_id(*id)), now).await?;
         let mut ledgers = HashMap::new();
         for finding in &findings.list {
-            let policy = &policies.get(finding.policy).policy;
-            let pair = Pair::of(policy.id, finding);
+            let compiled = policies.get(finding.policy);
+            let pair = Pair::of(compiled.policy.id, finding);
             if ledgers.contains_key(&pair) {
                 continue;
             }
-            let window = now.before(policy.guardrails.window);
-            let ledger = tx.ledger(pair.policy, pair.subject(), window).await?;
-            let opposites = Arc::clone(&self.parts.store.everywhere().opposites);
-            let silences = silences.clone();
-            let mut ledger = Ledger { paused, silences, everybody, opposites, ..ledger };
-            // An incident that stands knows whether it is one of too many.
-            if finding.violated && ledger.incident.is_none() && policy.mode.acts() {
-                let since = now.before(policy.guardrails.flapping.within);
-                ledger.flaps = tx.flaps(pair.policy, pair.subject(), since).await?;
-            }
-            if let Some(OfPolicy { failures, parts }) = shared.get(&policy.id) {
-                ledger.failures = *failures;
-                ledger.fleet = parts.of(policy, self.place(&pair, finding));
-                let (everywhere, place) = (self.parts.store.everywhere(), &ledger.fleet.domains);
-                ledger.pace = paces.of(tx, (policies.get(finding.policy), everywhere), (&pair, place)).await?;
-                if finding.violated && !pair.simulated && ledger.opposites.any(policy) {
-                    let since = now.before(ledger.opposites.window);
-                    ledger.lately = tx.lately(&pair.target, since, now).await?;
-                }
-            }
+            let ledger = self.of_pair(tx, (compiled, finding, &pair), &mut shared, now).await;
+            let what = || format!("policy {} on target {}", compiled.policy.name, pair.target);
+            let ledger = match self.sees(what, ledger)? {
+                Some(ledger) => Ledger { sight, ..ledger },
+                None => Ledger { sight: Sight::Blind, ..Ledger::default() },
+            };
             ledgers.insert(pair, ledger);
         }
         Ok(ledgers)
+    }
+
+    /// What all pairs share, of the policies that may act.
+    async fn shared(
+        &mut self,
+        tx: &mut Writing,
+        spending: &[i64],
+        (most, now): (usize, Timestamp),
+    ) -> Result<Shared, Error> {
+        let (policies, mut shared) = (Arc::clone(&self.policies), Shared::default());
+        if !spending.is_empty() {
+            shared.everybody = tx.spent(self.parts.store.everywhere(), now).await?;
+            shared.paused = tx.paused(now).await?;
+            shared.silences = tx.silenced(&self.parts.store, now).await?;
+        }
+        let acting: Vec<&Arc<Compiled>> = spending.iter().filter_map(|id| policies.by_id(*id)).collect();
+        if !acting.is_empty() {
+            self.fleet.refresh(tx, now).await?;
+            let mut counts = Counts::of(tx, spending).await?;
+            for compiled in &acting {
+                let (known, watched) = self.fleet.of(compiled);
+                let of = self.of_policy(tx, compiled, (&mut counts, known, watched), (most, now)).await?;
+                shared.of.insert(compiled.policy.id, of);
+            }
+        }
+        shared.paces = Paces::read(tx, &self.fleet, acting.into_iter(), now).await?;
+        Ok(shared)
+    }
+
+    async fn of_pair(
+        &self,
+        tx: &mut Writing,
+        (compiled, finding, pair): (&Compiled, &Finding, &Pair),
+        shared: &mut Shared,
+        now: Timestamp,
+    ) -> Result<Ledger, Error> {
+        let (policy, everywhere) = (&compiled.policy, self.parts.store.everywhere());
+        let ledger = tx.ledger(pair.policy, pair.subject(), now.before(policy.guardrails.window)).await?;
+        let mut ledger = Ledger {
+            paused: shared.paused,
+            silences: shared.silences.clone(),
+            everybody: shared.everybody,
+            opposites: Arc::clone(&everywhere.opposites),
+            ..ledger
+        };
+        // An incident that stands knows whether it is one of too many.
+        if finding.violated && ledger.incident.is_none() && policy.mode.acts() {
+            let since = now.before(policy.guardrails.flapping.within);
+            ledger.flaps = tx.flaps(pair.policy, pair.subject(), since).await?;
+        }
+        if let Some(OfPolicy { failures, parts }) = shared.of.get(&policy.id) {
+            ledger.failures = *failures;
+            ledger.fleet = parts.of(policy, self.place(pair, finding));
+            let place = &ledger.fleet.domains;
+            ledger.pace = shared.paces.of(tx, (compiled, everywhere), (pair, place)).await?;
+            if finding.violated && !pair.simulated && ledger.opposites.any(policy) {
+                let since = now.before(ledger.opposites.window);
+                ledger.lately = tx.lately(&pair.target, since, now).await?;
+            }
+        }
+        Ok(ledger)
     }
 
     /// Where the target of a finding is, by the tags that policies count parts of their fleets by.
@@ -182,29 +235,63 @@ impl Writer {
     }
 
     async fn of_policy(
-        &mut self,
+        &self,
         tx: &mut Writing,
         compiled: &Compiled,
+        (counted, known, watched): (&mut Counts, Counted, Counted),
         (most, now): (usize, Timestamp),
     ) -> Result<OfPolicy, Error> {
         let (id, rails) = (compiled.policy.id, &compiled.policy.guardrails);
-        self.fleet.refresh(tx, now).await?;
-        let (known, watched) = self.fleet.of(compiled);
         let since = now.before(rails.window);
-        let mut touched = Counted::whole(tx.touches(since).await?);
+        let count = counted.touches(tx, since).await?;
+        let mut touched = Counted::whole(count);
         // Whose they were is only asked where it can matter, with what this batch may add.
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         let limit = rails.blast_radius.allows(known.known(&Place::Without));
-        if rails.blast_tag().is_some() || touched.at(&Place::Without).saturating_add(most) >= limit {
-            let here = tx.touched(since).await?;
-            let here = here.iter().filter(|(target, _)| compiled.pattern.matches(target));
+        if rails.blast_tag().is_some() || count.saturating_add(most) >= limit {
+            let here = counted.touched(tx, since).await?.iter();
+            let here = here.filter(|(target, _)| compiled.pattern.matches(target));
             touched = Counted::new(here.map(|at| self.fleet.place(at, rails.blast_tag())));
         }
         let sick = match rails.mass_tag() {
-            None => Counted::whole(tx.sick(id).await?),
+            None => Counted::whole(counted.sick.get(&id).copied().unwrap_or(0)),
             tag => Counted::new(tx.sick_where(id).await?.iter().map(|at| self.fleet.place(at, tag))),
         };
-        let parts = Parts { known, touched, watched, sick, storms: tx.storms(id).await? };
+        let storms = counted.storms.remove(&id).unwrap_or_default();
+        let parts = Parts { known, touched, watched, sick, storms };
         Ok(OfPolicy { failures: tx.failures(id, rails.breaker.max(1)).await?, parts })
+    }
+}
+
+/// What is counted once for all policies of a transaction.
+#[derive(Debug, Default)]
+struct Counts {
+    sick: HashMap<i64, u32>,
+    storms: HashMap<i64, HashMap<String, Timestamp>>,
+    /// Reservations since then: how many, and of what.
+    touches: HashMap<Timestamp, u32>,
+    touched: HashMap<Timestamp, Vec<Located>>,
+}
+
+impl Counts {
+    async fn of(tx: &mut Writing, policies: &[i64]) -> Result<Self, Error> {
+        let (sick, storms) = (tx.sick(policies).await?, tx.storms(policies).await?);
+        Ok(Self { sick, storms, ..Self::default() })
+    }
+
+    async fn touches(&mut self, tx: &mut Writing, since: Timestamp) -> Result<u32, Error> {
+        if let Some(count) = self.touches.get(&since) {
+            return Ok(*count);
+        }
+        let count = tx.touches(since).await?;
+        self.touches.insert(since, count);
+        Ok(count)
+    }
+
+    async fn touched(&mut self, tx: &mut Writing, since: Timestamp) -> Result<&[Located], Error> {
+        Ok(match self.touched.entry(since) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(tx.touched(since).await?),
+        })
     }
 }

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use super::{Writer, ledgers};
-use crate::domain::Timestamp;
 use crate::domain::event::{Identity, NO_TARGET, partition_of};
 use crate::engine::{Compiled, Findings, Observed, PolicySet, SeriesKey};
 use crate::pipeline::decide::{About, Came, Deciding};
@@ -78,7 +77,7 @@ impl Writer {
 
     async fn found(&mut self, findings: &Findings) -> Result<Plan, Error> {
         let mut plan = self.plan();
-        let (mut tx, _, _) = self.parts.store.begin_due(Timestamp::from_micros(i64::MIN)).await?;
+        let mut tx = self.parts.store.begin_past().await?;
         let ledgers = self.ledgers(&mut tx, findings, plan.now).await?;
         let (clock, policies) = (self.parts.clock.clone(), Arc::clone(&self.policies));
         let mut deciding = Deciding::new(&mut plan, ledgers, self.parts.settings.max_attempts(), &clock);
@@ -104,11 +103,10 @@ impl Writer {
         quiet: bool,
     ) -> Result<Option<Plan>, Error> {
         let (policies, limits, now) = (Arc::clone(&self.policies), self.parts.limits, self.now());
-        let never = Timestamp::from_micros(i64::MIN);
         let mut begun = None;
         let mut standing = Vec::new();
         if !quiet {
-            let (mut tx, _, _) = self.parts.store.begin_due(never).await?;
+            let mut tx = self.parts.store.begin_past().await?;
             standing = self.standing(&mut tx, partitions).await?;
             begun = Some(tx);
         }
@@ -121,7 +119,7 @@ impl Writer {
         }
         let mut tx = match begun {
             Some(tx) => tx,
-            None => self.parts.store.begin_due(never).await?.0,
+            None => self.parts.store.begin_past().await?,
         };
         let mut plan = self.plan();
         self.conclude(&mut tx, (&standing, findings), &mut plan).await?;

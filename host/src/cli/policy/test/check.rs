@@ -118,6 +118,7 @@ struct Found {
 
 impl Seen {
     async fn look(&mut self, store: &Store) -> Result<Found, crate::store::Error> {
+        store.settle().await?;
         let decisions = store.decision_log(self.decision, ALL).await?;
         let deeds = store.deeds(0, ALL).await?;
         let incidents = store.episodes(0, ALL).await?;

@@ -24,10 +24,10 @@ use crate::store::{Durability, Location, Store};
 const TARGETS: usize = 1_000;
 const DAYS: u64 = 30;
 
-/// Ten policies for each hundred targets: thresholds, some that must hold, and windows.
+/// 90 policies of ten targets each, and ten of all: thresholds, some that must hold, and windows. A sample is judged by eleven.
 fn policy(number: i64) -> Policy {
-    let threshold = 80 + number / 10;
-    let condition = match number / 10 % 10 {
+    let (everywhere, threshold) = (number >= 90, 80 + number / 5);
+    let condition = match number % 10 {
         0..=5 => json!({"type": "metric_exceeds", "metric": "cpu", "threshold": threshold}),
         6 | 7 => json!({"type": "all", "conditions": [
             {"type": "metric_exceeds", "metric": "cpu", "threshold": threshold},
@@ -41,7 +41,7 @@ fn policy(number: i64) -> Policy {
         name: format!("policy-{number}"),
         description: String::new(),
         severity: Severity::Warning,
-        target: format!("web-{}*", number % 10),
+        target: if everywhere { "web-*".to_owned() } else { format!("web-{number:02}*") },
         mode: Mode::Auto,
         condition,
         clear: None,
