@@ -19,6 +19,8 @@ pub mod pace;
 pub mod policy;
 pub mod rail;
 pub mod reason;
+#[cfg(test)]
+mod selectors;
 pub mod silence;
 pub mod time;
 pub mod token;

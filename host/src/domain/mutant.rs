@@ -2,7 +2,7 @@
 
 /// Safeties that can be taken away.
 #[cfg(test)]
-pub(crate) const ALL: [Fault; 24] = [
+pub(crate) const ALL: [Fault; 25] = [
     Fault::Paused,
     Fault::Silenced,
     Fault::Busy,
@@ -27,6 +27,7 @@ pub(crate) const ALL: [Fault; 24] = [
     Fault::Group,
     Fault::Useful,
     Fault::PluginBudget,
+    Fault::NoDataClears,
 ];
 
 /// Those of approvals, which have a model of their own.
@@ -43,7 +44,7 @@ pub(crate) const APPROVALS: [Fault; 7] = [
 
 /// Those of what is stored, which have a model of their own.
 #[cfg(test)]
-pub(crate) const STORED: [Fault; 10] = [
+pub(crate) const STORED: [Fault; 11] = [
     Fault::Unreadable,
     Fault::Leave,
     Fault::Fence,
@@ -54,6 +55,7 @@ pub(crate) const STORED: [Fault; 10] = [
     Fault::Refunded,
     Fault::Unaudited,
     Fault::Committed,
+    Fault::Lapsed,
 ];
 
 /// One safety.
@@ -143,6 +145,22 @@ pub(crate) enum Fault {
     Unaudited,
     /// An event is acknowledged and not stored.
     Committed,
+    /// A call leaves whose lease has lapsed.
+    Lapsed,
+    /// An empty pattern is everything.
+    EmptyPattern,
+    /// So is a silence without a matcher.
+    EmptyMatchers,
+    /// What no rule allows is let out.
+    Granted,
+    /// Answers are not searched for secrets.
+    Redacted,
+    /// Without data `for` begins anew.
+    NoDataResets,
+    /// Without data it begins.
+    NoDataIsMet,
+    /// Without data an incident is over.
+    NoDataClears,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::Timestamp;
 use super::approval::Terms;
 use super::guardrails::Guardrails;
 use super::ladder::Step;
+use super::mutant::{Fault, holds};
 
 /// How bad a violation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -279,7 +280,8 @@ impl Pattern {
     /// Compiles a pattern, or says why it is none.
     pub fn new(text: &str) -> Result<Self, String> {
         match text {
-            "" => Err("must not be blank".to_owned()),
+            "" if holds(Fault::EmptyPattern) => Err("must not be blank".to_owned()),
+            "" => Ok(Self::Everything),
             "all" | "*" => Ok(Self::Everything),
             literal if !literal.contains('*') => Ok(Self::Exactly(literal.to_owned())),
             glob => {

@@ -8,6 +8,8 @@ mod condition;
 mod findings;
 mod folded;
 mod history;
+#[cfg(test)]
+mod nodata;
 mod partition;
 mod policies;
 mod running;

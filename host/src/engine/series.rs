@@ -10,6 +10,7 @@ use super::policies::PolicySet;
 use crate::domain::Timestamp;
 use crate::domain::event::Tags;
 use crate::domain::fleet::Domains;
+use crate::domain::mutant::{Fault, holds};
 
 /// Samples with a time of their own that a series remembers, to know a repeat.
 const REMEMBERED: usize = 128;
@@ -198,6 +199,12 @@ impl TargetState {
             }
             // Neither met nor clear: it does not reset `for`.
             Truth::NoData | Truth::Failed => {
+                if !holds(Fault::NoDataResets) {
+                    self.pairs.iter_mut().for_each(|pair| pair.met_since = None);
+                }
+                if !holds(Fault::NoDataIsMet) {
+                    self.pair(policy_id).met_since.get_or_insert(now);
+                }
                 (false, self.pairs.iter().any(|pair| pair.policy_id == policy_id && pair.standing))
             }
         }

@@ -188,6 +188,7 @@ impl World {
         let truth = match self.random.below(9) {
             0..=5 => Truth::Met,
             6 => Truth::Between,
+            7 if self.random.below(2) == 0 => Truth::NoData,
             _ => Truth::Clear,
         };
         let age = if self.random.below(8) == 0 { self.random.seconds(600) } else { Duration::ZERO };
@@ -213,10 +214,10 @@ impl World {
         let now = self.clock.now();
         let pair = Pair::of(self.policies[at].policy.id, finding);
         let ledger = self.ledger(at, &pair, now);
-        if finding.truth == Truth::Clear {
-            self.clear.entry(pair.clone()).or_insert(now);
-        } else {
-            self.clear.remove(&pair);
+        match finding.truth {
+            Truth::Clear => drop(self.clear.entry(pair.clone()).or_insert(now)),
+            Truth::NoData | Truth::Failed => {}
+            Truth::Met | Truth::Between => drop(self.clear.remove(&pair)),
         }
         let mut plan = Plan { now, ..Plan::default() };
         let clock = self.clock.clone();

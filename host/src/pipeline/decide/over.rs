@@ -19,7 +19,8 @@ impl Deciding<'_> {
             Truth::Between => !holds(Fault::Between),
             Truth::Met => false,
             // Neither: what has been clear for a while may go on to be so.
-            Truth::NoData | Truth::Failed => return Came::Nothing,
+            Truth::NoData | Truth::Failed if holds(Fault::NoDataClears) => return Came::Nothing,
+            Truth::NoData | Truth::Failed => true,
         };
         let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.clone());
         let Some(incident) = standing.filter(|_| clear) else {

@@ -10,6 +10,8 @@ mod path;
 mod redact;
 mod resolve;
 mod rules;
+#[cfg(test)]
+mod safety;
 mod send;
 mod settings;
 mod xmlrpc;

@@ -8,6 +8,8 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 
+use crate::domain::mutant::{Fault, holds};
+
 /// Shorter secrets would be found everywhere by chance.
 const MIN_LEN: usize = 6;
 
@@ -43,6 +45,9 @@ impl Redactor {
 
     /// What is left of a text after the secrets are cut out.
     pub(super) fn cut(&self, bytes: Vec<u8>) -> Vec<u8> {
+        if !holds(Fault::Redacted) {
+            return bytes;
+        }
         self.needles.iter().fold(bytes, |bytes, needle| replace(bytes, needle))
     }
 }

@@ -3,6 +3,7 @@
 use super::path::Path;
 use super::settings::{EffectSetting, RuleSettings};
 use super::{Refusal, xmlrpc};
+use crate::domain::mutant::{Fault, holds};
 
 /// HTTP methods that a plugin can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,9 @@ impl Rules {
                 None => return Ok(rule.effect.unwrap_or_else(|| method.usual_effect())),
                 Some(why) => near = Some(why),
             }
+        }
+        if !holds(Fault::Granted) {
+            return Ok(method.usual_effect());
         }
         let why = near.unwrap_or_else(|| "no rule allows this method and path".to_owned());
         Err(Refusal::NotAllowed(why))
