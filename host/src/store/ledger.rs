@@ -1,8 +1,12 @@
 //! The state that limits actions, read under lock in the transaction that may add one.
 
+use std::collections::HashMap;
+
+use sqlx::{FromRow as _, Row as RowOf};
+
 use super::ingest::{Writing, broken};
 use super::sql::statements;
-use super::{Result, Tx, on, rows};
+use super::{Error, Result, Tx, on, rows};
 use crate::domain::Timestamp;
 use crate::domain::decide::{Awaiting, Ledger, Spent};
 use crate::domain::flapping::Flaps;
@@ -23,15 +27,16 @@ statements! { pub(super) STATEMENTS:
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
     FLAPS = "SELECT COUNT(*), MAX(flapping_until) FROM incident WHERE policy_id = $1 AND target = $2
         AND simulated = $3 AND opened_at > $4";
-    LEDGER = "SELECT i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since,
+    LEDGERS = "SELECT o.policy AS of_policy, o.target AS of_target,
+        i.id, i.state, i.opened_at, i.actions, i.step, i.tries, i.last_violated_at, i.clear_since,
         i.flapping_until, i.reason, i.silence_id, i.calm_at, a.state AS phase, a.completed_at, a.withheld,
-        (SELECT MAX(at) FROM reservation WHERE policy_id = $1 AND target = $2) AS reserved_at,
-        (SELECT COUNT(*) FROM reservation WHERE policy_id = $1 AND at > $3) AS used,
+        (SELECT MAX(at) FROM reservation WHERE policy_id = o.policy AND target = o.target) AS reserved_at,
+        (SELECT COUNT(*) FROM reservation WHERE policy_id = o.policy AND at > o.since) AS used,
         w.expires_at AS asked_until, w.policy_version AS asked_version,
-        (SELECT MAX(decided_at) FROM approval WHERE policy_id = $1 AND target = $2
+        (SELECT MAX(decided_at) FROM approval WHERE policy_id = o.policy AND target = o.target
             AND state IN ('rejected', 'expired', 'withdrawn')) AS refused_at
-        FROM (SELECT 1 AS one) o
-        LEFT JOIN incident i ON i.policy_id = $1 AND i.target = $2
+        FROM {pairs} o
+        LEFT JOIN incident i ON i.policy_id = o.policy AND i.target = o.target
         AND i.simulated = FALSE AND i.cleared_at IS NULL
         LEFT JOIN action a ON a.id = i.last_action_id
         LEFT JOIN approval w ON w.incident_id = i.id AND w.state = 'waiting'";
@@ -107,31 +112,82 @@ impl Row {
     }
 }
 
+/// One policy on one target, of which the ledger is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The policy.
+    pub policy: i64,
+    /// The target's name, and whether it is the simulated one.
+    pub subject: (&'a str, bool),
+    /// Reservations count from here.
+    pub since: Timestamp,
+    /// Whether the policy has steps: then it matters where an incident begins.
+    pub ladder: bool,
+}
+
 impl Writing {
-    /// The state that limits actions of one policy on one target, real or simulated; reservations count from
-    /// `window_start`.
-    pub async fn ledger(
-        &mut self,
-        policy: i64,
-        (target, simulated): (&str, bool),
-        window_start: Timestamp,
-    ) -> Result<Ledger> {
+    /// The state that limits actions of each of those, in their order; what is malformed is an error of that one alone.
+    pub async fn ledgers(&mut self, entries: &[Entry<'_>]) -> Result<Vec<Result<Ledger>>> {
+        let real = entries.iter().filter(|entry| !entry.subject.1);
+        let asked: Vec<_> = real.map(|of| (of.policy, of.subject.0, of.since.micros())).collect();
+        let mut rows = HashMap::new();
+        if !asked.is_empty() {
+            let list = serde_json::to_string(&asked).map_err(broken)?;
+            let tx = self.begun().await?;
+            let sql = tx.text(&LEDGERS);
+            let found: Vec<(i64, String, sqlx::Result<Row>)> = on!(tx, c => {
+                let found = sqlx::query(sql).bind(list).fetch_all(c).await?;
+                let one = |row| {
+                    let (policy, target) = (RowOf::try_get(row, "of_policy")?, RowOf::try_get(row, "of_target")?);
+                    Ok((policy, target, Row::from_row(row)))
+                };
+                found.iter().map(one).collect::<sqlx::Result<_>>()?
+            });
+            rows.extend(found.into_iter().map(|(policy, target, row)| ((policy, target), row)));
+        }
+        let mut ledgers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let row = rows.remove(&(entry.policy, entry.subject.0.to_owned()));
+            let row = match row.filter(|_| !entry.subject.1) {
+                Some(row) => row.map_err(Error::from),
+                None => self.simulated(entry).await,
+            };
+            ledgers.push(match row {
+                Ok(row) => self.read(entry, row).await,
+                Err(wrong) => Err(wrong),
+            });
+        }
+        Ok(ledgers)
+    }
+
+    /// The same of one.
+    pub async fn ledger(&mut self, entry: Entry<'_>) -> Result<Ledger> {
+        let missing = || Err(broken("no ledger"));
+        self.ledgers(&[entry]).await?.pop().unwrap_or_else(missing)
+    }
+
+    async fn simulated(&mut self, entry: &Entry<'_>) -> Result<Row> {
         let tx = self.begun().await?;
-        let sql = tx.text(if simulated { &LEDGER_SIMULATED } else { &LEDGER });
-        let row: Row = on!(&mut *tx, c => sqlx::query_as(sql)
-            .bind(policy).bind(target).bind(window_start.micros()).fetch_one(c).await?);
+        let sql = tx.text(&LEDGER_SIMULATED);
+        Ok(on!(tx, c => sqlx::query_as(sql).bind(entry.policy).bind(entry.subject.0).bind(entry.since.micros())
+            .fetch_one(c).await?))
+    }
+
+    async fn read(&mut self, entry: &Entry<'_>, row: Row) -> Result<Ledger> {
         // Its last action was not started when its turn came: the incident stands where it stood before.
         if let (Some(incident), Some(_)) = (row.id, &row.withheld) {
+            let tx = self.begun().await?;
             let give_back = tx.text(&GIVE_BACK);
             on!(&mut *tx, c => sqlx::query(give_back).bind(incident).execute(c).await?.rows_affected());
-            return Box::pin(self.ledger(policy, (target, simulated), window_start)).await;
+            return Box::pin(self.ledger(*entry)).await;
         }
         let (reserved, used) = (rows::time(row.reserved_at), u32::try_from(row.used).unwrap_or(u32::MAX));
         let (refused_at, awaiting) = (rows::time(row.refused_at), row.awaiting());
         let incident = row.incident()?;
         // Only an incident that has made no action yet asks where it is to begin.
         let begins = incident.as_ref().is_none_or(|incident| incident.actions == 0);
-        let relapse = if begins { self.relapse(policy, (target, simulated)).await? } else { None };
+        let relapse =
+            if begins && entry.ladder { self.relapse(entry.policy, entry.subject).await? } else { None };
         Ok(Ledger {
             incident,
             last_reserved_at: reserved,

@@ -65,6 +65,7 @@ pub use audit::{AuditFilter, AuditRow};
 pub use claim::{Claimed, Dispatch, Lease, Planned, Task, TaskApproval};
 pub use drift::{DriftRow, Drifted};
 pub use effect::Effect;
+pub use ledger::Entry;
 pub use finish::{Ending, Finished};
 pub(crate) use fleet::Located;
 pub use fleet::OpenIncident;

@@ -23,6 +23,8 @@ statements! { pub(super) STATEMENTS:
         simulated, flapping_until) VALUES ($1, $2, $3, $4, $5, $6, 'open', $7, $8, $8, $7, 0, 0, NULL, $9, $10, $11)";
     VIOLATED = "UPDATE incident SET violations = violations + $2, last_event_id = $3, last_violated_at = $4,
         reason = $5, silence_id = $6, calm_at = NULL WHERE id = $1";
+    REPEATED = "UPDATE incident SET violations = violations + r.times, last_event_id = r.event, last_violated_at = $2,
+        calm_at = NULL FROM {repeats} r WHERE incident.id = r.id";
     CALM = "UPDATE incident SET calm_at = $2 WHERE id = $1 AND calm_at IS NULL";
     ACTED = "UPDATE incident SET actions = actions + 1, last_action_id = $2,
         tries = CASE WHEN step = $3 THEN tries + 1 ELSE 1 END, step = $3 WHERE id = $1";
@@ -37,8 +39,9 @@ statements! { pub(super) STATEMENTS:
         WHERE id = $1 AND state = 'open'";
     ADD_DECISION = "INSERT INTO decision (id, incident_id, at, last_at, event_id, verdict, reason, until_at,
         repeats, action_id, facts) VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10)";
-    REPEAT_DECISION = "UPDATE decision SET repeats = repeats + $2, last_at = $3
-        WHERE id = (SELECT MAX(id) FROM decision WHERE incident_id = $1)";
+    REPEAT_DECISIONS = "UPDATE decision SET repeats = repeats + l.times, last_at = $2 FROM (SELECT r.times,
+        (SELECT MAX(d.id) FROM decision d WHERE d.incident_id = r.id) AS latest FROM {repeats} r) l
+        WHERE decision.id = l.latest";
     ADD_ACTION = "INSERT INTO action (id, execution_id, incident_id, policy_id, policy_name, policy_version,
         event_id, origin, kind, target, target_kind, namespace, labels, params, priority, state, simulated,
         queued, attempts, max_attempts, crashes, run_at, expires_at, created_at, details, completed_at, step, timeout_us)
@@ -63,7 +66,16 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     }
     let mut opened = 0;
     let changes = std::mem::take(&mut plan.changes);
+    let mut repeats: Vec<(i64, i64, i64)> = Vec::new();
     for change in &changes {
+        // What only repeats is written together, as long as nothing else happens in between.
+        if let IncidentChange::Decided { incident: Which::Known(id), event_id, repeat: true, times, .. } = change
+            && repeats.iter().all(|(known, ..)| known != id)
+        {
+            repeats.push((*id, *times, *event_id));
+            continue;
+        }
+        repeat(tx, &mut repeats, plan.now).await?;
         // In their order: an incident may open after the one before it, of the same pair, has closed.
         while matches!(change.incident(), Which::New(at) if at >= opened) {
             open_incident(tx, &plan.opened[opened], plan.now).await?;
@@ -71,8 +83,25 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
         }
         apply(tx, plan, change).await?;
     }
+    repeat(tx, &mut repeats, plan.now).await?;
     plan.changes = changes;
     add_actions(tx, plan).await
+}
+
+/// Counts decisions that only repeat.
+async fn repeat(tx: &mut Tx, repeats: &mut Vec<(i64, i64, i64)>, now: Timestamp) -> Result<()> {
+    if repeats.is_empty() {
+        return Ok(());
+    }
+    let (incidents, decisions, list) = (tx.text(&REPEATED), tx.text(&REPEAT_DECISIONS), list_of_rows(repeats));
+    on!(&mut *tx, c => sqlx::query(incidents).bind(&list).bind(now.micros()).execute(c).await?.rows_affected());
+    on!(tx, c => sqlx::query(decisions).bind(&list).bind(now.micros()).execute(c).await?.rows_affected());
+    repeats.clear();
+    Ok(())
+}
+
+fn list_of_rows(rows: &[(i64, i64, i64)]) -> String {
+    serde_json::to_string(rows).unwrap_or_else(|_| "[]".to_owned())
 }
 
 async fn assign_ids(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
@@ -213,8 +242,8 @@ async fn apply(tx: &mut Tx, plan: &mut Plan, change: &IncidentChange) -> Result<
             on!(tx, c => sqlx::query(sql).bind(id).bind(*times).bind(*event_id).bind(plan.now.micros()).bind(word)
                 .bind(silence).execute(c).await?.rows_affected());
             if *repeat {
-                let sql = tx.text(&REPEAT_DECISION);
-                on!(tx, c => sqlx::query(sql).bind(id).bind(*times).bind(plan.now.micros()).execute(c).await?.rows_affected());
+                let (sql, list) = (tx.text(&REPEAT_DECISIONS), list_of_rows(&[(id, *times, *event_id)]));
+                on!(tx, c => sqlx::query(sql).bind(list).bind(plan.now.micros()).execute(c).await?.rows_affected());
                 return Ok(());
             }
             decided(tx, plan, id, (*event_id, *times), (verdict, facts)).await

@@ -10,7 +10,7 @@ pub(crate) enum Dialect {
 }
 
 /// The fragments: name, SQLite, PostgreSQL.
-const FRAGMENTS: [(&str, &str, &str); 10] = [
+const FRAGMENTS: [(&str, &str, &str); 12] = [
     // Row locks: SQLite has one writer at a time, taken with BEGIN IMMEDIATE.
     ("{lock}", "", " FOR UPDATE"),
     ("{lock_slot_skip}", "", " FOR UPDATE OF s SKIP LOCKED"),
@@ -27,6 +27,21 @@ const FRAGMENTS: [(&str, &str, &str); 10] = [
         "{texts}",
         "(SELECT value FROM json_each($1))",
         "(SELECT value FROM jsonb_array_elements_text($1::jsonb))",
+    ),
+    // Lists of rows, likewise: policy, target and the beginning of a window; incident, times and event.
+    (
+        "{pairs}",
+        "(SELECT json_extract(value, '$[0]') AS policy, json_extract(value, '$[1]') AS target,
+            json_extract(value, '$[2]') AS since FROM json_each($1))",
+        "(SELECT (e->>0)::bigint AS policy, e->>1 AS target, (e->>2)::bigint AS since
+            FROM jsonb_array_elements($1::jsonb) e)",
+    ),
+    (
+        "{repeats}",
+        "(SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS times,
+            json_extract(value, '$[2]') AS event FROM json_each($1))",
+        "(SELECT (e->>0)::bigint AS id, (e->>1)::bigint AS times, (e->>2)::bigint AS event
+            FROM jsonb_array_elements($1::jsonb) e)",
     ),
     ("{bigint}", "INTEGER", "BIGINT"),
     // Numbers in the order of writing; unlike `autoid` one may come again after the highest row is gone.

@@ -1,7 +1,7 @@
 //! What the decision is told of the past: read in the transaction that may add to it, under lock.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::collections::hash_map;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::domain::mutant::{Fault, holds};
 use crate::domain::silence::Active;
 use crate::engine::{Compiled, Finding, Findings};
 use crate::pipeline::decide::Pair;
-use crate::store::{Error, Located, Writing};
+use crate::store::{Entry, Error, Located, Writing};
 
 /// A target that has sent nothing for so long is none any more; it is noted once an hour that it does.
 const ALIVE: Duration = Duration::from_hours(25);
@@ -146,20 +146,34 @@ impl Writer {
         if !holds(Fault::Unreadable) {
             shared.everybody.limit = u32::MAX;
         }
-        let mut ledgers = HashMap::new();
+        let mut pairs = Vec::with_capacity(findings.list.len());
+        let mut seen = HashSet::new();
         for finding in &findings.list {
-            let compiled = policies.get(finding.policy);
-            let pair = Pair::of(compiled.policy.id, finding);
-            if ledgers.contains_key(&pair) {
-                continue;
+            let pair = Pair::of(policies.get(finding.policy).policy.id, finding);
+            if seen.insert(pair.clone()) {
+                pairs.push((pair, finding));
             }
-            let ledger = self.of_pair(tx, (compiled, finding, &pair), &mut shared, now).await;
+        }
+        let mut entries = Vec::with_capacity(pairs.len());
+        for (pair, finding) in &pairs {
+            let policy = &policies.get(finding.policy).policy;
+            let (since, ladder) = (now.before(policy.guardrails.window), !policy.steps.is_empty());
+            entries.push(Entry { policy: pair.policy, subject: pair.subject(), since, ladder });
+        }
+        let read = tx.ledgers(&entries).await?;
+        let mut ledgers = HashMap::with_capacity(pairs.len());
+        for ((pair, finding), ledger) in pairs.iter().zip(read) {
+            let compiled = policies.get(finding.policy);
+            let ledger = match ledger {
+                Ok(ledger) => self.of_pair(tx, (compiled, finding, pair), (ledger, &mut shared), now).await,
+                Err(wrong) => Err(wrong),
+            };
             let what = || format!("policy {} on target {}", compiled.policy.name, pair.target);
             let ledger = match self.sees(what, ledger)? {
                 Some(ledger) => Ledger { sight, ..ledger },
                 None => Ledger { sight: Sight::Blind, ..Ledger::default() },
             };
-            ledgers.insert(pair, ledger);
+            ledgers.insert(pair.clone(), ledger);
         }
         Ok(ledgers)
     }
@@ -195,11 +209,10 @@ impl Writer {
         &self,
         tx: &mut Writing,
         (compiled, finding, pair): (&Compiled, &Finding, &Pair),
-        shared: &mut Shared,
+        (ledger, shared): (Ledger, &mut Shared),
         now: Timestamp,
     ) -> Result<Ledger, Error> {
         let (policy, everywhere) = (&compiled.policy, self.parts.store.everywhere());
-        let ledger = tx.ledger(pair.policy, pair.subject(), now.before(policy.guardrails.window)).await?;
         let mut ledger = Ledger {
             paused: shared.paused,
             silences: shared.silences.clone(),
@@ -290,8 +303,8 @@ impl Counts {
 
     async fn touched(&mut self, tx: &mut Writing, since: Timestamp) -> Result<&[Located], Error> {
         Ok(match self.touched.entry(since) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(vacant) => vacant.insert(tx.touched(since).await?),
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(vacant) => vacant.insert(tx.touched(since).await?),
         })
     }
 }

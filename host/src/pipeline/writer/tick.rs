@@ -11,7 +11,7 @@ use crate::domain::incident::State;
 use crate::engine::{Findings, Truth};
 use crate::pipeline::decide::{About, Came, Deciding, Pair};
 use crate::pipeline::notice::{Told, notice};
-use crate::store::{Error, LastRun, Moved, Plan, StandingRow, Verdict, Which, Writing};
+use crate::store::{Entry, Error, LastRun, Moved, Plan, StandingRow, Verdict, Which, Writing};
 
 /// An incident without data for so long is over, as far as anyone can tell.
 const EXPIRY: Duration = Duration::from_hours(1);
@@ -103,7 +103,7 @@ impl Writer {
         for row in over.iter().chain(&unheard) {
             let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
-                let ledger = tx.ledger(row.policy_id, row.subject(), now).await;
+                let ledger = tx.ledger(Entry { policy: row.policy_id, subject: row.subject(), since: now, ladder: true }).await;
                 let name = policies.by_id(row.policy_id).map(|of| of.policy.name.as_str());
                 let what = || format!("policy {} on target {}", name.unwrap_or_default(), row.target);
                 if let Some(ledger) = self.sees(what, ledger)? {
