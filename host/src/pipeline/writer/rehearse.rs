@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::{Writer, ledgers};
 use crate::domain::event::{Identity, NO_TARGET, partition_of};
-use crate::engine::{Compiled, Findings, Observed, PolicySet, SeriesKey};
+use crate::domain::Timestamp;
+use crate::domain::fleet::Alive;
+use crate::engine::{Compiled, Findings, Limits, Observed, Partition, PolicySet, SeriesKey};
 use crate::pipeline::decide::{About, Came, Deciding};
 use crate::store::{Error, IncidentChange, Plan, SeriesRow, TailSample};
 
@@ -63,13 +65,19 @@ impl Writer {
         let (policies, limits, now) = (Arc::clone(&self.policies), self.parts.limits, self.now());
         let mut findings = std::mem::take(&mut self.findings);
         findings.clear(|_, _| ());
-        for ((at, key), sample) in samples {
-            let partition = &mut self.partitions[usize::from(*at)];
-            partition.observe(&policies, *key, observed(sample), (now, limits), &mut findings);
-            if let Some(alive) = partition.alive(&policies, *key, now) {
-                self.fleet.note(alive, now);
-            }
-        }
+        // Each partition is for itself: of many samples two threads take half each.
+        let halves = if samples.len() < WORTHWHILE {
+            vec![observe((&mut self.partitions, 0), samples, &policies, (now, limits))]
+        } else {
+            let middle = self.partitions.len() / 2;
+            let (low, high) = self.partitions.split_at_mut(middle);
+            std::thread::scope(|scope| {
+                let there = scope.spawn(|| observe((high, middle), samples, &policies, (now, limits)));
+                let here = observe((low, 0), samples, &policies, (now, limits));
+                vec![here, there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
+            })
+        };
+        merge(halves, &mut findings, |alive| self.fleet.note(alive, now));
         let plan = if findings.list.is_empty() { None } else { Some(self.found(&findings).await?) };
         self.findings = findings;
         Ok(plan)
@@ -130,6 +138,54 @@ impl Writer {
     fn plan(&self) -> Plan {
         Plan { now: self.now(), policy_rev: self.policies.rev, ..Plan::default() }
     }
+}
+
+/// So many samples are worth a second thread.
+const WORTHWHILE: usize = 200;
+
+/// What some partitions found in a transaction.
+#[derive(Default)]
+struct Half {
+    findings: Findings,
+    /// Which sample led to how many of them.
+    marks: Vec<(usize, usize)>,
+    alive: Vec<Alive>,
+}
+
+/// Shows the samples of those partitions, the first of which has that number, to them.
+fn observe(
+    (partitions, first): (&mut [Partition], usize),
+    samples: &[(Home, TailSample)],
+    policies: &PolicySet,
+    (now, limits): (Timestamp, Limits),
+) -> Half {
+    let mut half = Half::default();
+    for (place, ((at, key), sample)) in samples.iter().enumerate() {
+        let Some(partition) = usize::from(*at).checked_sub(first).and_then(|at| partitions.get_mut(at)) else {
+            continue;
+        };
+        let before = half.findings.list.len();
+        partition.observe(policies, *key, observed(sample), (now, limits), &mut half.findings);
+        if half.findings.list.len() > before {
+            half.marks.push((place, half.findings.list.len() - before));
+        }
+        half.alive.extend(partition.alive(policies, *key, now));
+    }
+    half
+}
+
+/// Brings what was found into the order of the samples.
+fn merge(halves: Vec<Half>, findings: &mut Findings, mut alive: impl FnMut(Alive)) {
+    let mut found = Vec::new();
+    for half in halves {
+        half.alive.into_iter().for_each(&mut alive);
+        let mut list = half.findings.list.into_iter();
+        for (place, count) in half.marks {
+            found.push((place, list.by_ref().take(count).collect::<Vec<_>>()));
+        }
+    }
+    found.sort_by_key(|(place, _)| *place);
+    findings.list.extend(found.into_iter().flat_map(|(_, found)| found));
 }
 
 /// How many incidents more stand after that plan than before.

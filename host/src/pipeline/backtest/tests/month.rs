@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BEGIN, LOOKBACK, stage};
 use crate::clock::Clock;
+use crate::config::{Config, Inputs, Settings};
 use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
 use crate::engine::Limits;
@@ -17,7 +18,8 @@ use crate::metrics::Metrics;
 use crate::pipeline::backtest::{Wanted, run};
 use crate::pipeline::ingest::{Parts, Request, Writer};
 use crate::pipeline::model::scene::Random;
-use crate::pipeline::rehearsal::Assumed;
+use crate::pipeline::rehearsal::{Assumed, Stage};
+use crate::pipeline::settings::Live;
 use crate::queue::Queue;
 use crate::store::{Durability, Location, Store};
 
@@ -99,6 +101,14 @@ async fn history(store: &Store) -> u64 {
     samples
 }
 
+/// A server as it is without settings.
+fn usual() -> Stage {
+    let flags = BTreeMap::from([("server.data_dir", "/nowhere".to_owned())]);
+    let config = Config::load(&Inputs { flags, ..Inputs::default() }).unwrap();
+    let settings = Live::new(Settings::of(&config), Arc::new(|_| ()));
+    Stage { lookback: config.policies.lookback, settings, everywhere: config.guardrails }
+}
+
 #[tokio::test]
 #[ignore = "figures, not a check"]
 async fn a_month_of_a_thousand_targets() {
@@ -118,7 +128,7 @@ async fn a_month_of_a_thousand_targets() {
         limit: 1_000,
     };
     let begun = Instant::now();
-    let outcome = run(&store, &stage(), &wanted, &CancellationToken::new()).await.unwrap();
+    let outcome = run(&store, &usual(), &wanted, &CancellationToken::new()).await.unwrap();
     let took = begun.elapsed();
     let mut words = BTreeMap::<&str, i64>::new();
     for (_, word, count) in &outcome.tally {
