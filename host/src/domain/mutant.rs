@@ -44,7 +44,7 @@ pub(crate) const APPROVALS: [Fault; 7] = [
 
 /// Those of what is stored, which have a model of their own.
 #[cfg(test)]
-pub(crate) const STORED: [Fault; 11] = [
+pub(crate) const STORED: [Fault; 12] = [
     Fault::Unreadable,
     Fault::Leave,
     Fault::Fence,
@@ -56,6 +56,7 @@ pub(crate) const STORED: [Fault; 11] = [
     Fault::Unaudited,
     Fault::Committed,
     Fault::Lapsed,
+    Fault::RetryBudget,
 ];
 
 /// One safety.

@@ -45,6 +45,8 @@ struct World {
     paused: bool,
     disabled: HashSet<String>,
     actions: i64,
+    /// When a retry was granted.
+    retries: Vec<Timestamp>,
     _dir: tempfile::TempDir,
 }
 
@@ -68,7 +70,7 @@ fn spec(name: &str, action: &str) -> Box<Spec> {
 }
 
 fn everywhere() -> Everywhere {
-    let (window, max_actions, max_retries) = (Duration::from_mins(10), 30, 5);
+    let (window, max_actions, max_retries) = (Duration::from_mins(10), 30, 1);
     Everywhere {
         max_actions,
         window,
@@ -129,6 +131,7 @@ impl World {
             paused: false,
             disabled: HashSet::new(),
             actions: 0,
+            retries: Vec::new(),
             _dir: dir,
         }
     }

@@ -81,8 +81,14 @@ impl World {
             }
             _ => Ending::Succeeded { summary: "done".to_owned() },
         };
-        self.store.finish(&lease, &finished(ending), self.clock.now()).await.unwrap();
-        Ok(())
+        let now = self.clock.now();
+        let settled = self.store.finish(&lease, &finished(ending), now).await.unwrap();
+        if settled.is_some_and(|settled| matches!(settled.ending, Ending::Retry { .. })) {
+            self.retries.push(now);
+        }
+        let since = now.before(super::everywhere().window);
+        let granted = self.retries.iter().filter(|at| **at > since).count();
+        promise(granted <= super::everywhere().max_retries as usize, "more was retried than may be")
     }
 
     /// A worker is lost; others take over what it ran.
