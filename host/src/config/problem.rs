@@ -6,7 +6,7 @@ use figment::error::Kind;
 use figment::value::{Dict, Value};
 
 use super::sources::{OPEN, Sources, documentation};
-use super::values::is_secret_name;
+use super::is_secret_name;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -37,6 +37,10 @@ pub(crate) const APPROVALS: [Fault; 7] = [
     Fault::ApprovalState,
 ];
 
+/// Those of plan mode, which is tried with real sandboxes.
+#[cfg(test)]
+pub(crate) const PLANS: [Fault; 3] = [Fault::PlanPasses, Fault::PlanReads, Fault::PlanEffect];
+
 /// One safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -94,6 +98,14 @@ pub(crate) enum Fault {
     Duel,
     /// What opens again and again is acted on again and again.
     Flapping,
+    /// In plan mode calls leave that change something.
+    PlanPasses,
+    /// In plan mode nothing is read.
+    PlanReads,
+    /// Plan mode goes by the method and not by what the rule says.
+    PlanEffect,
+    /// An approved action may change something else than what was planned.
+    PlanDiverges,
 }
 
 #[cfg(test)]

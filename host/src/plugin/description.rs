@@ -44,6 +44,8 @@ pub(super) struct Action {
     pub(super) risk: Risk,
     pub(super) effects: Effects,
     pub(super) timeout: Duration,
+    /// Plan mode foretells all of it, by its author's word: the attribute `plan` is `whole`.
+    pub(super) foretold: bool,
 }
 
 /// A connection that a plugin asks for.
@@ -128,6 +130,7 @@ impl Action {
                 guest::Effects::Unsafe => Effects::Unsafe,
             },
             timeout: Duration::from_millis(given.default_timeout_ms),
+            foretold: given.attributes.iter().any(|(name, value)| name == "plan" && value == "whole"),
         })
     }
 }

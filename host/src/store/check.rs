@@ -7,7 +7,7 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, approval, approve, audit, claim, drift, duel, effect, finish, fleet, history, ids, ingest,
-    ledger, list, migrate, node, numbers, pause, policy, pull, query, read, record, rehearse, report,
+    ledger, list, migrate, node, numbers, pause, policy, preview, pull, query, read, record, rehearse, report,
     retention, revision, samples, setting, silence, slot, stale, status, sweep, token, why,
 };
 
@@ -35,6 +35,7 @@ impl Store {
             node::STATEMENTS,
             numbers::STATEMENTS,
             policy::STATEMENTS,
+            preview::STATEMENTS,
             pause::STATEMENTS,
             pull::STATEMENTS,
             query::STATEMENTS,

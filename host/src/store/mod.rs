@@ -25,6 +25,7 @@ mod numbers;
 mod pause;
 mod plan;
 mod policy;
+mod preview;
 mod pull;
 mod query;
 mod read;
