@@ -5,6 +5,7 @@ mod guests;
 #[path = "../../../../tests/fixtures/hostile/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "shared with the integration tests, which use more of it")]
 mod hostile;
+mod plan;
 mod reload;
 mod speed;
 
