@@ -114,17 +114,20 @@ pub(super) async fn plan(
 #[utoipa::path(get, path = "/api/v1/actions/{action_id}/plan", tag = "actions", security(("token" = ["operate"])),
     params(("action_id" = i64, Path)),
     responses((status = 200, description = "What was found", body = Answer),
+        (status = 403, description = "This token may not touch its target", body = problem::Body),
         (status = 404, description = "There is none, or nobody has asked", body = problem::Body),
         (status = 422, description = "The id is no integer", body = problem::Body)))]
 pub(super) async fn planned(
     State(api): State<Api>,
+    principal: Principal,
     Path(text): Path<String>,
 ) -> Result<Json<Answer>, Problem> {
     let id = id(&text, "action")?;
+    let row = api.store.action(id).await?.ok_or_else(|| absent("action", &text))?;
+    principal.touch(&row.target)?;
     if let Some(report) = api.store.plan_of(id).await? {
         return Ok(Answer::of(report, Vec::new()));
     }
-    api.store.action(id).await?.ok_or_else(|| absent("action", &text))?;
     Err(Problem::missing(format!("Nobody has asked yet what action {id} would do: POST to the same path")))
 }
 
