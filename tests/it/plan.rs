@@ -24,7 +24,8 @@ fn types(vigil: &Vigil, args: &[&str]) -> (Option<i32>, String, String) {
 
 /// What tells one call from another.
 fn calls(list: &Value) -> Vec<[Value; 4]> {
-    let call = |call: &Value| ["connection", "method", "path", "body_hash"].map(|member| call[member].clone());
+    let call =
+        |call: &Value| ["connection", "method", "path", "body_hash"].map(|member| call[member].clone());
     list.as_array().unwrap().iter().map(call).collect()
 }
 
@@ -124,7 +125,10 @@ fn exit_codes_say_what_would_happen() {
     assert_eq!(supervisord.running("web", 2), 2);
     let (code, table, said) = plan(&["--action", "restart", "--target", "nobody"]);
     assert_eq!(code, Some(1), "{table}{said}");
-    assert!(table.contains("target-not-found") && said.contains("did not come to a good end"), "{table}{said}");
+    assert!(
+        table.contains("target-not-found") && said.contains("did not come to a good end"),
+        "{table}{said}"
+    );
     for (args, expected) in [
         (&["999"][..], 4),
         (&["999", "--last"], 4),
@@ -160,7 +164,11 @@ allow = [{{ methods = ["POST"], path = "/", plan = {{ status = 201, content_type
     assert_eq!((&plan["action_id"], &plan["binding"]), (&made, &json!(true)), "{first}");
     assert_eq!(plan["outcome"]["message"], "custom for web-1 sent, 201", "the configured answer: {first}");
     let call = &plan["mutating"][0];
-    assert_eq!((&call["method"], &call["path"], &call["n"]), (&json!("POST"), &json!("/"), &json!(1)), "{first}");
+    assert_eq!(
+        (&call["method"], &call["path"], &call["n"]),
+        (&json!("POST"), &json!("/"), &json!(1)),
+        "{first}"
+    );
     let shown = call["body"].as_str().unwrap();
     assert!(shown.contains("\"room\":\"ops\"") && !shown.contains("k3y"), "{shown}");
     // It is kept, and the same again as long as nothing changes.
@@ -181,7 +189,11 @@ allow = [{{ methods = ["POST"], path = "/", plan = {{ status = 201, content_type
     assert_eq!(changed(&vigil, &made), calls(&plan["mutating"]));
     let calls = target.calls();
     let hash = Sha256::digest(&calls[0].body).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!((calls.len(), json!(hash)), (1, call["body_hash"].clone()), "the very bytes that were planned");
+    assert_eq!(
+        (calls.len(), json!(hash)),
+        (1, call["body_hash"].clone()),
+        "the very bytes that were planned"
+    );
 }
 
 #[test]

@@ -177,7 +177,12 @@ mod tests {
 
     fn call(path: &str) -> PlannedCall {
         let body_hash = Some("0".repeat(64));
-        PlannedCall { connection: "c".to_owned(), method: "POST".to_owned(), path: path.to_owned(), body_hash }
+        PlannedCall {
+            connection: "c".to_owned(),
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            body_hash,
+        }
     }
 
     fn taken(plan: &[&str], made: &[&str]) -> Vec<bool> {

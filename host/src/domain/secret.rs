@@ -69,7 +69,8 @@ pub fn excerpt(body: &[u8], most: usize) -> Option<String> {
         Err(_) if speaks_of_one(text) => return hidden(", which may hold a secret"),
         Err(_) => text.split_whitespace().collect::<Vec<_>>().join(" "),
     };
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most + 1).collect();
+    let mut line: String =
+        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most + 1).collect();
     if line.chars().count() > most {
         line = line.chars().take(most.saturating_sub(1)).chain(['…']).collect();
     }
@@ -85,7 +86,10 @@ mod tests {
         let of = |body: &[u8]| excerpt(body, 40);
         assert_eq!(of(b""), None);
         assert_eq!(of(b"\xff\xfe").unwrap(), "(2 bytes)");
-        assert_eq!(of(b"{\"b\": [{\"api_key\": \"k\"}], \"a\": 1}").unwrap(), "{\"a\":1,\"b\":[{\"api_key\":\"***\"}]}");
+        assert_eq!(
+            of(b"{\"b\": [{\"api_key\": \"k\"}], \"a\": 1}").unwrap(),
+            "{\"a\":1,\"b\":[{\"api_key\":\"***\"}]}"
+        );
         assert_eq!(of(b"user=x&Pass-word=y").unwrap(), "(18 bytes, which may hold a secret)");
         assert_eq!(of(b"secret in a file").unwrap(), "(16 bytes, which may hold a secret)");
         assert_eq!(of(b"<a>\n  <b>\x07</b>\n</a>").unwrap(), "<a> <b> </b> </a>");

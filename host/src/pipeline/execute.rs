@@ -14,9 +14,7 @@ use super::worker::{Handle, Parts};
 use crate::config::Backoff;
 use crate::domain::Timestamp;
 use crate::domain::action::{Effects, Step};
-use crate::plugin::{
-    CallRecord, CallState, Ended, Guard, JournalEntry, Remediator, Report, Route,
-};
+use crate::plugin::{CallRecord, CallState, Ended, Guard, JournalEntry, Remediator, Report, Route};
 use crate::store::{CallRow, Ending, Finished, Lease};
 
 /// When a failed attempt is followed by another.

@@ -209,6 +209,11 @@ mod tests {
         let d = Description::new(given()).unwrap();
         assert_eq!(d.action("restart").unwrap().effects, Effects::Unsafe);
         assert_eq!(d.slots[0].name, "api");
+        assert!(!d.action("restart").unwrap().foretold);
+        let mut given = given();
+        given.actions[0].attributes.push(("plan".to_owned(), "whole".to_owned()));
+        let d = Description::new(given).unwrap();
+        assert!(d.action("restart").unwrap().foretold && !d.action("scale_up").unwrap().foretold);
     }
 
     #[test]

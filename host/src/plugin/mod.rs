@@ -43,9 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use catalogue::{ActionInfo, PluginInfo, Refusal, SlotInfo, Source, Status};
 pub use compile::{COMPILE_COMMAND, Compiler, compile_child};
-pub use connections::{
-    AnswerSettings, ConnectionSettings, CredentialSettings, EffectSetting, RuleSettings,
-};
+pub use connections::{AnswerSettings, ConnectionSettings, CredentialSettings, EffectSetting, RuleSettings};
 pub use push::{INSTALLATION, Push, Pushed, Remediator};
 pub use route::{Route, RouteError};
 pub use settings::{Grant, RouteSettings, Settings};

@@ -184,13 +184,7 @@ impl Runtime {
         with_record(report, record)
     }
 
-    fn attempt(
-        &self,
-        route: &Route,
-        request: &Request,
-        time: Duration,
-        purpose: Purpose,
-    ) -> Arc<Attempt> {
+    fn attempt(&self, route: &Route, request: &Request, time: Duration, purpose: Purpose) -> Arc<Attempt> {
         let mut attempt = Attempt {
             execution_id: request.execution_id.clone(),
             fence: request.fence,

@@ -33,7 +33,10 @@ fn what_was_seen_is_what_runs(setting: Setting) {
     assert!(said(&late).starts_with("plan_changed: the calls that change something"), "{}", said(&late));
     scene.approve(&scene.bob, &shown).expect(200);
     let done = scene.until(&asked["id"], "its run", |action| action["status"] == "completed");
-    assert_eq!(done["approval"]["plan"]["calls"], shown["approval"]["plan"]["calls"], "it stays with the yes");
+    assert_eq!(
+        done["approval"]["plan"]["calls"], shown["approval"]["plan"]["calls"],
+        "it stays with the yes"
+    );
     assert_eq!(scene.target.count(), 1);
     assert!(scene.deeds(&asked["id"]).contains(&"action.planned".to_owned()));
 }

@@ -43,10 +43,14 @@ impl Answer {
                 "As long as what it reads stays the same, the live run does the same up to call {n}, the first that would \
                  change something; what follows rests on the answers that the host made up in place of the other side's"
             ),
-            (None, Some(_)) => "As long as what it reads stays the same, the live run does the same to the end, by the word \
+            (None, Some(_)) => {
+                "As long as what it reads stays the same, the live run does the same to the end, by the word \
                  of the plugin's author"
-                .to_owned(),
-            (None, None) => "As long as what it reads stays the same, the live run changes nothing".to_owned(),
+                    .to_owned()
+            }
+            (None, None) => {
+                "As long as what it reads stays the same, the live run changes nothing".to_owned()
+            }
         };
         Json(Self { ok: true, plan, note, warnings })
     }
@@ -141,7 +145,8 @@ async fn made(
     let route = match api.plugins.route(&task.kind, &task.target) {
         Ok(route) if route.bound() || !pushes => route,
         Ok(_) | Err(RouteError::NoPlugin) if pushes => {
-            let why = "no_plugin: it is pushed to a remediator, and what that would do cannot be seen from here";
+            let why =
+                "no_plugin: it is pushed to a remediator, and what that would do cannot be seen from here";
             return Err(Problem::conflict(why));
         }
         Ok(_) => return Err(Problem::conflict(refusal(&task.kind, &RouteError::NoPlugin))),

@@ -46,9 +46,16 @@ pub(super) fn run(options: &Options, client: &Client, form: Form) -> Result<(), 
     output::line(if form == Form::Json { found.to_string() } else { shown(&found) });
     let plan = &found["plan"];
     if plan["outcome"]["kind"] != "ok" {
-        return Err(Error::Failed(format!("the plugin did not come to a good end: {}", text(&plan["outcome"]["message"]))));
+        return Err(Error::Failed(format!(
+            "the plugin did not come to a good end: {}",
+            text(&plan["outcome"]["message"])
+        )));
     }
-    if plan["mutating"].as_array().is_some_and(|calls| !calls.is_empty()) { Err(Error::Changes) } else { Ok(()) }
+    if plan["mutating"].as_array().is_some_and(|calls| !calls.is_empty()) {
+        Err(Error::Changes)
+    } else {
+        Ok(())
+    }
 }
 
 fn asked(options: &Options) -> Result<(Method, String, Option<Value>), Error> {
@@ -80,7 +87,10 @@ fn shown(found: &Value) -> String {
     };
     line("action", format!("{} on {}", text(&plan["action"]), text(&plan["target"])));
     line("params", text(&plan["params"]));
-    line("plugin", format!("{} {}, sha256:{}", text(&plan["plugin"]), text(&plan["version"]), text(&plan["digest"])));
+    line(
+        "plugin",
+        format!("{} {}, sha256:{}", text(&plan["plugin"]), text(&plan["version"]), text(&plan["digest"])),
+    );
     line("through", text(&plan["connections"]));
     line("outcome", format!("{}: {}", text(&plan["outcome"]["kind"]), text(&plan["outcome"]["message"])));
     line("hash", text(&plan["hash"]));

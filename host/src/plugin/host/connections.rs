@@ -138,7 +138,8 @@ fn begin(attempt: &Attempt, slot: &str, method: Method, request: &Request) -> us
     let mut path = request.path.clone();
     if path.len() > KEPT_PATH {
         path.truncate(path.floor_char_boundary(KEPT_PATH));
-        path += &format!("#sha256:{}", digest(request.path.as_bytes()));
+        path.push_str("#sha256:");
+        path.push_str(&digest(request.path.as_bytes()));
     }
     let body = request.body.as_deref().filter(|body| !body.is_empty());
     let connection = attempt.connections.get(slot).map_or(slot, |c| c.name());

@@ -114,6 +114,12 @@ fn guard() -> Guard {
 
 fn journalled() -> (Guard, mpsc::Receiver<JournalEntry>) {
     let (journal, entries) = mpsc::channel(1);
-    let guard = Guard { cancel: CancellationToken::new(), holds: Arc::new(|| true), journal, started: None, bound: None };
+    let guard = Guard {
+        cancel: CancellationToken::new(),
+        holds: Arc::new(|| true),
+        journal,
+        started: None,
+        bound: None,
+    };
     (guard, entries)
 }

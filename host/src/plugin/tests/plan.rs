@@ -11,9 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{
-    CallRecord, CallState, ConnectionSettings, Ended, Grant, Guard, Report, Request, Route,
-};
+use super::super::{CallRecord, CallState, ConnectionSettings, Ended, Grant, Guard, Report, Request, Route};
 use super::{Host, guard, hostile, request, small};
 use crate::domain::mutant::{PLANS, PLANTED};
 use crate::domain::plan::PlannedCall;
