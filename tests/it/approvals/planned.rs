@@ -1,7 +1,7 @@
 //! A yes to a plan with the calls that plan mode has found: the run changes nothing else.
 
 use super::*;
-use crate::support::Behaviour;
+use crate::support::{Behaviour, Program, Supervisord};
 
 impl Scene {
     /// What the action would do, by somebody's asking; the action as it is shown then.
@@ -66,4 +66,38 @@ fn another_call_than_those_that_were_seen_is_refused() {
     assert_eq!(scene.target.count(), 1, "the second call never left");
     let attempts = scene.get(&format!("/api/v1/actions/{}/attempts", asked["id"]));
     assert_eq!(attempts["attempts"][1]["calls"][0]["state"], "refused", "{attempts}");
+}
+
+#[test]
+fn a_real_process_is_restarted_by_the_two_calls_that_were_seen() {
+    let supervisord = Supervisord::start(&[Program::sleeper("web")]);
+    let rules = |reads: &str| {
+        format!(
+            "[connections.supervisor]\nurl = \"unix://{}\"\nallow = [{reads} \"POST /RPC2\"]\n",
+            supervisord.socket().display()
+        )
+    };
+    let reads =
+        "{ methods = [\"POST\"], path = \"/RPC2\", body = [\"supervisor.get*\"], effect = \"read\" },";
+    let scene = Scene::new(Setting::Small, &rules(reads));
+    scene.policy("sick", "web", &json!({"action": "restart"}));
+    let (before, asked) = (supervisord.pid_of("web"), scene.asked("web"));
+    let (plan, shown) = scene.planned(&asked);
+    assert_eq!(supervisord.pid_of("web"), before, "planned");
+    let calls = &shown["approval"]["plan"]["calls"];
+    assert_eq!((calls.as_array().unwrap().len(), &plan["binding"]), (2, &json!(true)), "{plan}");
+    scene.approve(&scene.bob, &shown).expect(200);
+    scene.until(&asked["id"], "the restart", |action| action["status"] == "completed");
+    assert_ne!(supervisord.pid_of("web"), before, "restarted");
+
+    // Where nothing is declared a read, the plugin finds out nothing: it is shown, and no yes is bound to it.
+    let scene = Scene::new(Setting::Small, &rules(""));
+    scene.policy("sick", "web", &json!({"action": "restart"}));
+    let (before, asked) = (supervisord.pid_of("web"), scene.asked("web"));
+    let (plan, shown) = scene.planned(&asked);
+    assert_eq!((&plan["outcome"]["kind"], &plan["binding"]), (&json!("permanent"), &json!(false)), "{plan}");
+    assert_eq!(shown["approval"]["plan_hash"], asked["approval"]["plan_hash"], "{shown}");
+    scene.approve(&scene.bob, &shown).expect(200);
+    scene.until(&asked["id"], "the restart", |action| action["status"] == "completed");
+    assert_ne!(supervisord.pid_of("web"), before, "restarted");
 }
