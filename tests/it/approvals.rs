@@ -4,6 +4,7 @@
 mod command;
 mod modes;
 mod nodes;
+mod planned;
 mod reload;
 mod requests;
 

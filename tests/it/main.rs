@@ -21,6 +21,7 @@ mod main_job;
 mod migrate;
 mod openapi;
 mod pause;
+mod plan;
 mod policies_http;
 mod policy_code;
 mod pulse;

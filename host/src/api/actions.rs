@@ -4,6 +4,7 @@ mod approve;
 mod change;
 mod create;
 mod detail;
+mod plan;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -30,6 +31,8 @@ pub(super) fn router() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(aliased(routes!(list, create::create), &["/actions"]))
         .routes(routes!(health))
+        .routes(routes!(plan::plan_new))
+        .routes(routes!(plan::plan, plan::planned))
         .routes(routes!(by_status))
         .routes(aliased(routes!(show), &["/actions/{action_id}"]))
         .routes(routes!(attempts))

@@ -1,5 +1,7 @@
 //! `vigil action`, `vigil approve` and `vigil reject`: what was done and waits to be done, and people's yes and no to it.
 
+mod plan;
+
 use std::io::{self, BufRead, IsTerminal};
 
 use clap::{Args, Subcommand};
@@ -44,6 +46,11 @@ enum Command {
         /// Its number
         id: i64,
     },
+    /// Show what an action would do: its plugin runs, reads pass, and nothing is changed
+    ///
+    /// Ends with 0 if it would change nothing, with 2 if it would, with 1 if its plugin comes to no good end, with another
+    /// number if it can't be told.
+    Plan(plan::Options),
 }
 
 /// Which server, and how its answer is printed.
@@ -102,12 +109,15 @@ pub fn run(options: &Options) -> Result<(), Error> {
             path
         }
         Command::Show { id } => format!("/api/v1/actions/{id}"),
+        Command::Plan(wanted) => {
+            return plan::run(wanted, &options.asked.server.client()?, options.asked.output);
+        }
     };
     let found = ask(&options.asked.server.client()?, Method::GET, &path, None)?;
     output::line(match (options.asked.output, &options.command) {
         (Form::Json, _) => found.to_string(),
         (Form::Table, Command::List { .. }) => list(&found),
-        (Form::Table, Command::Show { .. }) => shown(&found),
+        (Form::Table, Command::Show { .. } | Command::Plan(_)) => shown(&found),
     });
     Ok(())
 }
@@ -214,7 +224,11 @@ fn list(found: &Value) -> String {
             of(text(&approval["plan_hash"]).chars().take(12).collect()),
         ]);
     }
-    // Each line begins with the padding of its first cell.
+    lines(&table)
+}
+
+/// A table as it is printed: each line begins with the padding of its first cell, which goes.
+fn lines(table: &Table) -> String {
     let text = table.trim_fmt();
     text.lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
@@ -246,6 +260,11 @@ fn shown(action: &Value) -> String {
         line("plugin", format!("{}, sha256:{}", name("plugin"), name("digest")));
         line("calls", text(&plan["connections"]));
         line("plan", text(&approval["plan_hash"]));
+        for call in plan["calls"].as_array().into_iter().flatten() {
+            let (method, path) = (text(&call["method"]), text(&call["path"]));
+            let body: String = text(&call["body_hash"]).chars().take(12).collect();
+            line("changes", format!("{method} {path} on {}, body sha256:{body}", text(&call["connection"])));
+        }
         for vote in approval["approvals"].as_array().into_iter().flatten() {
             let counts = if vote["counts"] == true { "" } else { " (to another plan)" };
             line(

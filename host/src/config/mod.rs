@@ -18,13 +18,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::guardrails::Everywhere;
+pub use crate::domain::secret::{MASK, is_secret_name};
 use serde::{Deserialize, Serialize};
 
 pub use problem::{Problem, Problems};
 pub use run::{About, Run};
 pub use settings::{Environment, RateLimit, Settings, lay, whole};
 pub use sources::{DEFAULTS, Inputs, environment};
-pub use values::{MASK, Secret, SecretUrl, is_secret_name, mask_urls};
+pub use values::{Secret, SecretUrl, mask_urls};
 
 /// All settings.
 #[derive(Clone, Debug)]

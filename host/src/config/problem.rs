@@ -5,8 +5,8 @@ use std::fmt;
 use figment::error::Kind;
 use figment::value::{Dict, Value};
 
+use super::is_secret_name;
 use super::sources::{OPEN, Sources, documentation};
-use super::values::is_secret_name;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

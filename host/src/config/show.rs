@@ -5,7 +5,8 @@ use std::fmt::Write;
 use figment::value::Value;
 
 use super::sources::{DEFAULTS, OPEN, Sources};
-use super::values::{MASK, is_secret_name, mask_urls};
+use super::values::mask_urls;
+use super::{MASK, is_secret_name};
 
 /// The merged settings in the order of the defaults; a comment names the layer of every value that is not a default.
 pub(super) fn show(sources: &Sources) -> String {

@@ -7,32 +7,7 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What stands in place of a secret wherever one would be shown.
-pub const MASK: &str = "***";
-
-/// Words that make a name a secret's name.
-const SECRET_WORDS: [&str; 12] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "authorization",
-    "apikey",
-    "privatekey",
-    "credential",
-    "cookie",
-    "passphrase",
-    "bearer",
-    "accesskey",
-];
-
-/// Whether a setting, field or parameter of this name holds a secret. Names of *files* that hold one do not.
-#[must_use]
-pub fn is_secret_name(name: &str) -> bool {
-    let plain: String =
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    !plain.ends_with("file") && SECRET_WORDS.iter().any(|word| plain.contains(word))
-}
+use crate::domain::secret::MASK;
 
 /// The text with the password of every URL in it masked: `postgres://user:***@host/name`.
 #[must_use]
@@ -233,6 +208,7 @@ impl Default for Listen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::secret::is_secret_name;
 
     #[test]
     fn sizes_are_read_as_people_write_them() {

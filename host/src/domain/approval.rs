@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use super::Timestamp;
 use super::mutant::{Fault, holds};
+use super::plan::PlannedCall;
 
 /// People that a policy may ask for at most.
 pub const PEOPLE: u32 = 5;
@@ -76,6 +77,11 @@ pub struct ActionPlan {
     /// The plugin's slots, and the connection that fills each with the revision of its settings: `NAME@REVISION`.
     #[schema(value_type = std::collections::HashMap<String, String>)]
     pub connections: BTreeMap<String, String>,
+    /// The calls that change something, as plan mode has recorded them; then nothing else may be changed, and in no
+    /// other order. Absent: they were not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    pub calls: Option<Vec<PlannedCall>>,
 }
 
 impl ActionPlan {
@@ -116,6 +122,14 @@ impl ActionPlan {
         }
         if (&self.action, &self.target, &self.params) != (&now.action, &now.target, &now.params) {
             changes.push("the action, its target or its parameters".to_owned());
+        }
+        if self.calls != now.calls {
+            let count = |calls: &Option<Vec<PlannedCall>>| match calls {
+                None => "not recorded".to_owned(),
+                Some(calls) => format!("{} recorded", calls.len()),
+            };
+            let (before, after) = (count(&self.calls), count(&now.calls));
+            changes.push(format!("the calls that change something were {before} and are {after}"));
         }
         changes
     }

@@ -16,9 +16,11 @@ pub(crate) mod mutant;
 pub mod opposites;
 mod overlap;
 pub mod pace;
+pub mod plan;
 pub mod policy;
 pub mod rail;
 pub mod reason;
+pub mod secret;
 #[cfg(test)]
 mod selectors;
 pub mod silence;

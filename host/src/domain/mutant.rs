@@ -59,6 +59,10 @@ pub(crate) const STORED: [Fault; 12] = [
     Fault::RetryBudget,
 ];
 
+/// Those of plan mode, which is tried with real sandboxes.
+#[cfg(test)]
+pub(crate) const PLANS: [Fault; 3] = [Fault::PlanPasses, Fault::PlanReads, Fault::PlanEffect];
+
 /// One safety.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -162,6 +166,14 @@ pub(crate) enum Fault {
     NoDataIsMet,
     /// Without data an incident is over.
     NoDataClears,
+    /// In plan mode calls leave that change something.
+    PlanPasses,
+    /// In plan mode nothing is read.
+    PlanReads,
+    /// Plan mode goes by the method and not by what the rule says.
+    PlanEffect,
+    /// An approved action may change something else than what was planned.
+    PlanDiverges,
 }
 
 #[cfg(test)]

@@ -90,7 +90,21 @@ impl<'a> Pane<'a> {
         self.sum() / number(self.count())
     }
 
+    /// The same of single samples alone: those before the rank need not be in order.
+    fn quantile_of_samples(&self, q: f64) -> f64 {
+        let mut values: Vec<f64> = self.values().collect();
+        let rank = q * number(values.len().saturating_sub(1));
+        let (low, part) = (rank.floor(), rank - rank.floor());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank among them")]
+        let (_, lower, above) = values.select_nth_unstable_by(low as usize, f64::total_cmp);
+        let upper = above.iter().copied().min_by(f64::total_cmp).unwrap_or(*lower);
+        if part > 0.0 { *lower * (1.0 - part) + upper * part } else { *lower }
+    }
+
     fn quantile(&self, q: f64) -> f64 {
+        if self.minutes().next().is_none() {
+            return self.quantile_of_samples(q);
+        }
         let minutes = self.minutes().map(|minute| (minute.mean(), minute.count as usize));
         let mut values: Vec<(f64, usize)> = minutes.chain(self.values().map(|value| (value, 1))).collect();
         values.sort_unstable_by(|(one, _), (other, _)| one.total_cmp(other));

@@ -99,6 +99,7 @@ pub fn planned(route: &Result<Route, RouteError>, pushes: bool, deed: Deed<'_>) 
         plugin_action: None,
         grant: None,
         connections: std::collections::BTreeMap::new(),
+        calls: None,
     };
     match route {
         Ok(route) if route.bound() || !pushes => {
@@ -127,7 +128,8 @@ pub fn diverged(route: &Result<Route, RouteError>, pushes: bool, task: &Task) ->
         target: &task.target,
         params: &params,
     };
-    let now = planned(route, pushes, deed);
+    // What it may change was approved with it and is asked about call by call.
+    let now = ActionPlan { calls: approved.plan.calls.clone(), ..planned(route, pushes, deed) };
     if may_run(approved.state, &approved.hash, &now.hash()) {
         return None;
     }

@@ -7,15 +7,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use super::order;
 use super::push;
 use super::tenure::Tenure;
 use super::worker::{Handle, Parts};
 use crate::config::Backoff;
 use crate::domain::Timestamp;
 use crate::domain::action::{Effects, Step};
-use crate::plugin::{
-    CallRecord, CallState, Ended, Guard, JournalEntry, Remediator, Report, Request, Route, Target, Trigger,
-};
+use crate::plugin::{CallRecord, CallState, Ended, Guard, JournalEntry, Remediator, Report, Route};
 use crate::store::{CallRow, Ending, Finished, Lease};
 
 /// When a failed attempt is followed by another.
@@ -147,7 +146,7 @@ fn count(parts: &Parts, lease: &Lease, ending: &Ending) {
 }
 
 async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenure: Arc<Tenure>) -> Report {
-    let request = request(parts, lease, route);
+    let request = order::request(&parts.clock, &lease.task, (lease.attempt, lease.fence), route);
     if let Err(problems) = parts.plugins.check_params(route, &request.params) {
         return not_run(Ended::Invalid(problems));
     }
@@ -156,8 +155,13 @@ async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenur
     let holds = move || !revoked.load(Ordering::Acquire) && tenure.boot_id == owner && tenure.holds();
     let (started, mut begun) = oneshot::channel();
     let mut waiting = true;
-    let guard =
-        Guard { cancel: handle.cancel.clone(), holds: Arc::new(holds), journal, started: Some(started) };
+    let guard = Guard {
+        cancel: handle.cancel.clone(),
+        holds: Arc::new(holds),
+        journal,
+        started: Some(started),
+        bound: lease.task.approval().and_then(|approval| approval.plan.calls),
+    };
     let execution = parts.plugins.execute(route, request, guard);
     tokio::pin!(execution);
     loop {
@@ -184,7 +188,7 @@ async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenur
 }
 
 /// The report of an attempt that never reached its plugin.
-fn not_run(result: Ended) -> Report {
+pub(super) fn not_run(result: Ended) -> Report {
     Report {
         result,
         logs: Vec::new(),
@@ -193,36 +197,6 @@ fn not_run(result: Ended) -> Report {
         fuel_used: 0,
         duration: Duration::ZERO,
         peak_memory: 0,
-    }
-}
-
-fn request(parts: &Parts, lease: &Lease, route: &Route) -> Request {
-    let task = &lease.task;
-    let timeout = task.timeout().unwrap_or(route.timeout).min(route.timeout);
-    let deadline = parts.clock.now().after(timeout);
-    let mut attributes = Vec::new();
-    if let Some(policy) = &task.policy_name {
-        attributes.push(("policy".to_owned(), policy.clone()));
-    }
-    if let Some(incident) = task.incident_id {
-        attributes.push(("incident".to_owned(), incident.to_string()));
-    }
-    Request {
-        execution_id: task.execution_id.clone(),
-        attempt: u32::try_from(lease.attempt).unwrap_or(u32::MAX),
-        action: task.kind.clone(),
-        target: Target {
-            kind: task.target_kind.clone().unwrap_or_else(|| "target".to_owned()),
-            name: task.target.clone(),
-            namespace: task.namespace.clone(),
-            labels: serde_json::from_str(&task.labels).unwrap_or_default(),
-        },
-        params: serde_json::from_str(&task.params).unwrap_or_else(|_| json!({})),
-        trigger: if task.origin == "policy" { Trigger::Alert } else { Trigger::Manual },
-        timeout,
-        deadline_unix_ms: deadline.unix_millis(),
-        attributes,
-        fence: lease.fence,
     }
 }
 
@@ -288,7 +262,7 @@ fn unclear(effects: Effects, report: &Report) -> Option<Ending> {
 }
 
 /// How an attempt ended, in one line for people.
-fn message(ended: &Ended) -> String {
+pub(super) fn message(ended: &Ended) -> String {
     match ended {
         Ended::Ok(outcome) => outcome.summary.clone(),
         Ended::Invalid(problems) => {
@@ -309,7 +283,7 @@ fn message(ended: &Ended) -> String {
     }
 }
 
-fn result(ended: &Ended) -> Value {
+pub(super) fn result(ended: &Ended) -> Value {
     match ended {
         Ended::Ok(outcome) => json!(outcome),
         Ended::Permanent(failure) | Ended::Retryable(failure, _) | Ended::Cancelled(failure) => {
@@ -340,11 +314,13 @@ pub(super) fn call_row(call: &CallRecord) -> CallRow {
             CallState::Done => "done",
             CallState::Unknown => "unknown",
             CallState::Refused => "refused",
+            CallState::Planned => "planned",
         }
         .to_owned(),
         status: call.status.map(i64::from),
         error: call.error.clone(),
         duration_us: i64::try_from(call.duration.as_micros()).ok(),
+        body_hash: call.body_hash.clone(),
     }
 }
 

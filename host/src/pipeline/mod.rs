@@ -16,6 +16,8 @@ pub mod loops;
 #[cfg(test)]
 mod model;
 mod notice;
+mod order;
+pub mod preview;
 mod push;
 pub mod rehearsal;
 pub mod remediate;

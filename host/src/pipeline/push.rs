@@ -30,6 +30,8 @@ pub(super) async fn run(parts: &Parts, lease: &Lease, remediator: &Remediator, h
         connection: REMEDIATOR.to_owned(),
         method: "POST".to_owned(),
         path: remediator.path().to_owned(),
+        body_hash: None,
+        body: None,
         mutating: true,
         started_us: parts.clock.now().micros(),
         duration: std::time::Duration::ZERO,

@@ -44,6 +44,8 @@ pub(super) struct Action {
     pub(super) risk: Risk,
     pub(super) effects: Effects,
     pub(super) timeout: Duration,
+    /// Plan mode foretells all of it, by its author's word: the attribute `plan` is `whole`.
+    pub(super) foretold: bool,
 }
 
 /// A connection that a plugin asks for.
@@ -128,6 +130,7 @@ impl Action {
                 guest::Effects::Unsafe => Effects::Unsafe,
             },
             timeout: Duration::from_millis(given.default_timeout_ms),
+            foretold: given.attributes.iter().any(|(name, value)| name == "plan" && value == "whole"),
         })
     }
 }
@@ -206,6 +209,11 @@ mod tests {
         let d = Description::new(given()).unwrap();
         assert_eq!(d.action("restart").unwrap().effects, Effects::Unsafe);
         assert_eq!(d.slots[0].name, "api");
+        assert!(!d.action("restart").unwrap().foretold);
+        let mut given = given();
+        given.actions[0].attributes.push(("plan".to_owned(), "whole".to_owned()));
+        let d = Description::new(given).unwrap();
+        assert!(d.action("restart").unwrap().foretold && !d.action("scale_up").unwrap().foretold);
     }
 
     #[test]

@@ -13,8 +13,10 @@ use super::{Error, Settings};
 
 /// How often a running guest is looked at.
 pub(super) const TICK: Duration = Duration::from_millis(10);
-/// Sandboxes beyond `concurrency`: for `describe` and `validate`.
-pub(super) const SPARE: u32 = 4;
+/// Sandboxes beyond `concurrency`: for `describe`, `validate` and plan mode.
+pub(super) const SPARE: u32 = 6;
+/// Plans that are made at once.
+pub(super) const PLANNERS: u32 = 2;
 /// How much guests give way to the threads that answer requests.
 const NICE: i32 = 10;
 

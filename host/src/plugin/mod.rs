@@ -20,6 +20,7 @@ mod host;
 mod load;
 mod precheck;
 mod push;
+mod report;
 mod route;
 mod runtime;
 mod schema;
@@ -42,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use catalogue::{ActionInfo, PluginInfo, Refusal, SlotInfo, Source, Status};
 pub use compile::{COMPILE_COMMAND, Compiler, compile_child};
-pub use connections::{ConnectionSettings, CredentialSettings, EffectSetting, RuleSettings};
+pub use connections::{AnswerSettings, ConnectionSettings, CredentialSettings, EffectSetting, RuleSettings};
 pub use push::{INSTALLATION, Push, Pushed, Remediator};
 pub use route::{Route, RouteError};
 pub use settings::{Grant, RouteSettings, Settings};
@@ -238,6 +239,13 @@ impl Plugins {
             self.0.counted.ended[at].fetch_add(1, Ordering::Relaxed);
         }
         report
+    }
+
+    /// Runs an action in plan mode: the same code in the same sandbox under the same limits, where calls that read pass
+    /// and the host writes down and answers the others. Nothing is retried, keyed or fenced. None: enough plans are being
+    /// made. Dropping the future ends it.
+    pub async fn plan(&self, route: &Route, request: &Request, cancel: CancellationToken) -> Option<Report> {
+        self.0.runtime.plan(route, request, cancel).await
     }
 
     /// Numbers since the start.

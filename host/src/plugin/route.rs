@@ -181,6 +181,12 @@ impl Route {
         self.connections.iter().map(|(slot, connection)| (slot.clone(), named(connection))).collect()
     }
 
+    /// Whether plan mode foretells all of the action, by the word of the plugin's author.
+    #[must_use]
+    pub fn foretold(&self) -> bool {
+        self.loaded.description.action(&self.action).is_some_and(|action| action.foretold)
+    }
+
     /// Whether every connection that the plugin cannot do without is there.
     #[must_use]
     pub fn bound(&self) -> bool {

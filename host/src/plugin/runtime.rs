@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::ResourceTable;
@@ -14,10 +14,12 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use super::bindings::PluginPre;
 use super::bindings::exports::vigil::remediator::remediator as guest;
 use super::engine::{self, Guests, Ticker};
+use super::report::{denied, not_begun, report, with_record, words};
 use super::route::Route;
 use super::state::{Attempt, Kill, Limits, Record, Sandbox};
-use super::types::{Ended, Failure, Guard, JournalEntry, ParamProblem, Report, Request};
+use super::types::{Ended, Guard, ParamProblem, Report, Request};
 use super::{Error, Settings, convert, host};
+use crate::domain::plan::{Bound, Passes};
 
 /// Bytes that a guest may pass to the host in one call, at least.
 const HOST_CALL_BYTES: usize = 8 << 20;
@@ -31,7 +33,7 @@ const DESCRIBE_TIME: Duration = Duration::from_secs(2);
 /// The longest that a `validate` may take.
 const VALIDATE_TIME: Duration = Duration::from_secs(5);
 /// Sandboxes for `validate`; what is left of the spare ones is `describe`'s.
-const VALIDATORS: usize = engine::SPARE as usize - 2;
+const VALIDATORS: usize = (engine::SPARE - engine::PLANNERS) as usize - 2;
 
 /// Everything that guests need to run.
 pub(super) struct Runtime {
@@ -42,7 +44,18 @@ pub(super) struct Runtime {
     now: fn() -> i64,
     slots: Arc<Semaphore>,
     validators: Semaphore,
+    planners: Semaphore,
     describing: AsyncMutex<()>,
+}
+
+/// What a guest is run for.
+enum Purpose {
+    /// To check parameters: it may read.
+    Validate,
+    /// To carry an action out.
+    Execute(Guard),
+    /// To see what it would do.
+    Plan(CancellationToken, Passes),
 }
 
 /// What a guest left when it ended.
@@ -61,6 +74,7 @@ impl Runtime {
             guests: Guests::start()?,
             slots: Arc::new(Semaphore::new(settings.concurrency as usize)),
             validators: Semaphore::new(VALIDATORS),
+            planners: Semaphore::new(engine::PLANNERS as usize),
             describing: AsyncMutex::new(()),
             engine,
             settings,
@@ -89,7 +103,7 @@ impl Runtime {
             return Err(problem("the host is stopping".to_owned()));
         };
         let time = VALIDATE_TIME.min(self.settings.timeout);
-        let attempt = self.attempt(route, request, time, None);
+        let attempt = self.attempt(route, request, time, Purpose::Validate);
         let asked = convert::request(request, &route.action);
         let pre = route.loaded.pre.clone();
         let ran = match self.store(Some(&attempt), self.settings.fuel, time) {
@@ -109,9 +123,32 @@ impl Runtime {
         let begun = Instant::now();
         let slot = guard.cancel.run_until_cancelled(Arc::clone(&self.slots).acquire_owned()).await;
         let Some(Ok(_slot)) = slot else { return report(Ended::Cancelled(not_begun()), begun.elapsed()) };
-        let time = request.timeout.min(self.settings.timeout);
         let started = guard.started.take();
-        let attempt = self.attempt(route, request, time, Some(guard));
+        self.carry_out(route, request, (Purpose::Execute(guard), started), begun).await
+    }
+
+    /// Runs an action in plan mode, until it ends or `cancel` says so. None: enough of these are at work.
+    pub(super) async fn plan(
+        &self,
+        route: &Route,
+        request: &Request,
+        cancel: CancellationToken,
+    ) -> Option<Report> {
+        // What it keeps to is settled here, before a guest's thread has it.
+        let passes = Passes::new();
+        let _one = self.planners.try_acquire().ok()?;
+        Some(self.carry_out(route, request, (Purpose::Plan(cancel, passes), None), Instant::now()).await)
+    }
+
+    async fn carry_out(
+        &self,
+        route: &Route,
+        request: &Request,
+        (purpose, started): (Purpose, Option<oneshot::Sender<()>>),
+        begun: Instant,
+    ) -> Report {
+        let time = request.timeout.min(self.settings.timeout);
+        let attempt = self.attempt(route, request, time, purpose);
         let asked = convert::request(request, &route.action);
         let pre = route.loaded.pre.clone();
         let store = match self.store(Some(&attempt), self.settings.fuel, time) {
@@ -136,7 +173,7 @@ impl Runtime {
             Err(error) => convert::stopped(&error),
         };
         let report = Report {
-            result: denied(result, &record.refused),
+            result: denied(result, &record),
             logs: Vec::new(),
             logs_dropped: 0,
             calls: Vec::new(),
@@ -147,27 +184,17 @@ impl Runtime {
         with_record(report, record)
     }
 
-    fn attempt(
-        &self,
-        route: &Route,
-        request: &Request,
-        time: Duration,
-        guard: Option<Guard>,
-    ) -> Arc<Attempt> {
-        type Tied =
-            (CancellationToken, Arc<dyn Fn() -> bool + Send + Sync>, Option<mpsc::Sender<JournalEntry>>);
-        let (cancel, holds, journal): Tied = match guard {
-            Some(guard) => (guard.cancel, guard.holds, Some(guard.journal)),
-            None => (CancellationToken::new(), Arc::new(|| true), None),
-        };
-        Arc::new(Attempt {
+    fn attempt(&self, route: &Route, request: &Request, time: Duration, purpose: Purpose) -> Arc<Attempt> {
+        let mut attempt = Attempt {
             execution_id: request.execution_id.clone(),
             fence: request.fence,
             effects: route.effects,
             deadline: Instant::now() + time,
-            cancel,
-            holds,
-            journal,
+            cancel: CancellationToken::new(),
+            holds: Arc::new(|| true),
+            journal: None,
+            plan: None,
+            bound: None,
             connections: route.connections.clone(),
             config: Arc::clone(&route.loaded.config),
             now: self.now,
@@ -178,7 +205,19 @@ impl Runtime {
             mutations: AtomicU64::new(0),
             told: AtomicBool::new(false),
             record: std::sync::Mutex::default(),
-        })
+        };
+        match purpose {
+            Purpose::Validate => {}
+            Purpose::Execute(guard) => {
+                attempt.bound = guard.bound.map(|calls| std::sync::Mutex::new(Bound::new(&calls)));
+                (attempt.cancel, attempt.holds, attempt.journal) =
+                    (guard.cancel, guard.holds, Some(guard.journal));
+            }
+            Purpose::Plan(cancel, passes) => {
+                (attempt.cancel, attempt.plan) = (cancel, Some(passes));
+            }
+        }
+        Arc::new(attempt)
     }
 
     /// A fresh store with every limit set.
@@ -311,65 +350,4 @@ async fn must_end(attempt: Option<&Attempt>, grace: Duration) -> Kill {
         kill = stopped => kill,
         kill = lapsed => kill,
     }
-}
-
-/// A failure after a refused call says what was refused.
-fn denied(result: Ended, refused: &[String]) -> Ended {
-    let Some(first) = refused.first() else { return result };
-    let then = match &result {
-        Ended::Permanent(f) | Ended::Retryable(f, _) => f.message.clone(),
-        Ended::Trap(text) => text.clone(),
-        Ended::Invalid(problems) => {
-            problems.first().map_or_else(String::new, |p| format!("{} {}", p.pointer, p.message))
-        }
-        Ended::Ok(_)
-        | Ended::Cancelled(_)
-        | Ended::Deadline
-        | Ended::Memory(_)
-        | Ended::Limit(_)
-        | Ended::Denied(_)
-        | Ended::Fenced
-        | Ended::Host(_) => return result,
-    };
-    let more = if refused.len() > 1 { format!(" (and {} more)", refused.len() - 1) } else { String::new() };
-    Ended::Denied(format!("the host refused {first}{more}; the plugin then failed: {then}"))
-}
-
-/// An ended attempt in words, for where there is no place for more.
-pub(super) fn words(ended: &Ended) -> String {
-    match ended {
-        Ended::Ok(outcome) => outcome.summary.clone(),
-        Ended::Invalid(problems) => format!("{} parameters are invalid", problems.len()),
-        Ended::Permanent(f) | Ended::Retryable(f, _) | Ended::Cancelled(f) => f.message.clone(),
-        Ended::Trap(text) => format!("it trapped: {text}"),
-        Ended::Deadline => "it took too long".to_owned(),
-        Ended::Memory(text) | Ended::Limit(text) | Ended::Denied(text) | Ended::Host(text) => text.clone(),
-        Ended::Fenced => "the worker's lease lapsed".to_owned(),
-    }
-}
-
-fn not_begun() -> Failure {
-    Failure {
-        code: "cancelled".to_owned(),
-        message: "cancelled before it began".to_owned(),
-        details: None,
-        changes: Vec::new(),
-        checkpoint: None,
-    }
-}
-
-fn report(result: Ended, duration: Duration) -> Report {
-    Report {
-        result,
-        logs: Vec::new(),
-        logs_dropped: 0,
-        calls: Vec::new(),
-        fuel_used: 0,
-        duration,
-        peak_memory: 0,
-    }
-}
-
-fn with_record(report: Report, record: Record) -> Report {
-    Report { logs: record.logs, logs_dropped: record.logs_dropped, calls: record.calls, ..report }
 }

@@ -13,6 +13,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::connections::Connection;
 use super::types::{CallRecord, CallState, Effects, JournalEntry, LogLevel, LogLine, LogSource};
+use crate::domain::plan::{Bound, Passes};
 
 /// The longest printed line; a longer one is split.
 const MAX_LINE: usize = 4 << 10;
@@ -150,8 +151,12 @@ pub(super) struct Attempt {
     pub(super) cancel: CancellationToken,
     /// Whether the lease still holds.
     pub(super) holds: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Where intents go; none: a `validate`, which may not write.
+    /// Where intents go; none: a `validate`, which may not write, or plan mode.
     pub(super) journal: Option<mpsc::Sender<JournalEntry>>,
+    /// Plan mode: what is sent all the same.
+    pub(super) plan: Option<Passes>,
+    /// The only calls that may change something.
+    pub(super) bound: Option<Mutex<Bound>>,
     /// Slots and what fills them.
     pub(super) connections: BTreeMap<String, Arc<Connection>>,
     /// The plugin's configuration.
@@ -187,6 +192,8 @@ pub(super) struct Record {
     pub(super) calls: Vec<CallRecord>,
     /// Calls that were refused, in words.
     pub(super) refused: Vec<String>,
+    /// The first call that was none of the approved plan.
+    pub(super) diverged: Option<String>,
     /// What was printed since the last end of a line.
     partial: Vec<u8>,
     /// Where to.

@@ -9,6 +9,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::plan::PlannedCall;
+
 /// What the host may do when the outcome of a run is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PluginEffects)]
@@ -98,6 +100,8 @@ pub struct Guard {
     pub journal: mpsc::Sender<JournalEntry>,
     /// Fired just before the guest's first instruction, for a benchmark.
     pub started: Option<oneshot::Sender<()>>,
+    /// The only calls that may change something, in this order; none: whatever the connections' rules allow.
+    pub bound: Option<Vec<PlannedCall>>,
 }
 
 /// Something that must be durable before an attempt goes on.
@@ -126,6 +130,8 @@ pub enum CallState {
     Unknown,
     /// The host did not send it.
     Refused,
+    /// Plan mode: the host did not send it and answered it itself.
+    Planned,
 }
 
 /// One outgoing call of an attempt.
@@ -137,8 +143,12 @@ pub struct CallRecord {
     pub connection: String,
     /// The HTTP method.
     pub method: String,
-    /// Path and query as the plugin gave them, cut to 1 KiB.
+    /// Path and query as the plugin gave them; what is beyond 1 KiB is replaced by a hash of the whole.
     pub path: String,
+    /// SHA-256 of the body in hexadecimal digits; none: no body.
+    pub body_hash: Option<String>,
+    /// In plan mode the body's beginning, secrets masked.
+    pub body: Option<String>,
     /// Whether the connection's rules class it as a write.
     pub mutating: bool,
     /// When it began, Unix microseconds.

@@ -23,8 +23,9 @@ statements! { pub(super) STATEMENTS:
     // What the policy says now counts; one that is gone or off has no version.
     ROWS = "SELECT p.action_id, p.incident_id, p.policy_id, p.policy_version, p.target, p.plan, p.plan_hash, p.required,
         p.barred, p.state, p.requested_at, p.expires_at, p.decided_at, p.decided_by, p.note,
-        (SELECT q.version FROM policy q WHERE q.id = p.policy_id AND q.enabled) AS policy_now
-        FROM approval p WHERE p.action_id IN {ids}";
+        (SELECT q.version FROM policy q WHERE q.id = p.policy_id AND q.enabled) AS policy_now,
+        r.basis AS recorded_basis, r.calls AS recorded_calls
+        FROM approval p LEFT JOIN action_plan r ON r.action_id = p.action_id WHERE p.action_id IN {ids}";
     VOTES = "SELECT action_id, principal, actor, plan_hash, at, note FROM approval_vote WHERE action_id IN {ids}
         ORDER BY at, principal";
     OPEN_OF = "SELECT action_id FROM approval WHERE incident_id = $1 AND state = 'waiting'";
@@ -71,6 +72,8 @@ pub struct ApprovalRow {
     pub note: Option<String>,
     /// The policy's version now; none: it is gone or off.
     pub policy_now: Option<i64>,
+    recorded_basis: Option<String>,
+    recorded_calls: Option<String>,
     /// Who said yes.
     #[sqlx(skip)]
     pub votes: Vec<VoteRow>,
@@ -108,6 +111,17 @@ impl ApprovalRow {
     /// What people were asked about, or what they have approved.
     pub fn plan(&self) -> Result<ActionPlan> {
         serde_json::from_str(&self.plan).map_err(broken)
+    }
+
+    /// The same plan with the calls that plan mode has recorded for this action, if it was made of just this plan.
+    pub fn recorded(&self, plan: ActionPlan) -> Result<ActionPlan> {
+        let (Some(basis), Some(calls)) = (&self.recorded_basis, &self.recorded_calls) else {
+            return Ok(plan);
+        };
+        if *basis != plan.hash() {
+            return Ok(plan);
+        }
+        Ok(ActionPlan { calls: Some(serde_json::from_str(calls).map_err(broken)?), ..plan })
     }
 
     /// The request as the rules of [`Request`] know it.

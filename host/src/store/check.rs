@@ -7,8 +7,8 @@ use super::sql::Dialect;
 use super::{Error, Result, Store, on};
 use super::{
     action, approval, approve, audit, claim, drift, duel, effect, finish, fleet, history, ids, ingest,
-    ledger, list, migrate, node, numbers, pace, pause, policy, pull, query, read, record, rehearse, report,
-    retention, revision, samples, setting, silence, slot, stale, status, sweep, token, why,
+    ledger, list, migrate, node, numbers, pace, pause, policy, preview, pull, query, read, record, rehearse,
+    report, retention, revision, samples, setting, silence, slot, stale, status, sweep, token, why,
 };
 
 impl Store {
@@ -36,6 +36,7 @@ impl Store {
             numbers::STATEMENTS,
             pace::STATEMENTS,
             policy::STATEMENTS,
+            preview::STATEMENTS,
             pause::STATEMENTS,
             pull::STATEMENTS,
             query::STATEMENTS,

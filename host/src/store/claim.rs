@@ -37,9 +37,9 @@ statements! { pub(super) STATEMENTS:
         WHERE id = $1 AND state = 'ready'";
     ADD_ATTEMPT = "INSERT INTO attempt (action_id, attempt, fence, worker, plugin, digest, started_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    INTEND = "INSERT INTO host_call (action_id, fence, n, attempt, connection, method, path, mutating, state, started_at)
-        SELECT id, fence, CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS TEXT), CAST($6 AS TEXT),
-        CAST($7 AS TEXT), TRUE, 'intent', CAST($8 AS BIGINT)
+    INTEND = "INSERT INTO host_call (action_id, fence, n, attempt, connection, method, path, mutating, state, started_at,
+        body_hash) SELECT id, fence, CAST($3 AS BIGINT), CAST($4 AS BIGINT), CAST($5 AS TEXT), CAST($6 AS TEXT),
+        CAST($7 AS TEXT), TRUE, 'intent', CAST($8 AS BIGINT), CAST($10 AS TEXT)
         FROM action WHERE id = $1 AND fence = $2 AND owner = $9 AND state = 'running'";
 }
 
@@ -109,6 +109,36 @@ impl Task {
         self.timeout_us.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros)
     }
 
+    /// A task of an action that nobody has made.
+    #[must_use]
+    pub fn made_up(draft: &super::NewAction, now: Timestamp) -> Self {
+        Self {
+            id: 0,
+            execution_id: draft.execution_id.clone(),
+            kind: draft.kind.clone(),
+            target: draft.target.clone(),
+            target_kind: draft.target_kind.clone(),
+            namespace: draft.namespace.clone(),
+            labels: draft.labels.clone(),
+            params: draft.params.clone(),
+            attempts: 0,
+            max_attempts: draft.max_attempts,
+            timeout_us: None,
+            incident_id: None,
+            event_id: None,
+            policy_name: None,
+            origin: draft.origin.to_owned(),
+            priority: draft.priority,
+            state: draft.phase.word().to_owned(),
+            created_at: now.micros(),
+            expires_at: None,
+            approval_state: None,
+            approval_plan: None,
+            approval_hash: None,
+            policy_now: None,
+        }
+    }
+
     /// The approval that it needs; none: it needs none.
     #[must_use]
     pub fn approval(&self) -> Option<TaskApproval> {
@@ -124,6 +154,7 @@ impl Task {
             plugin_action: None,
             grant: None,
             connections: std::collections::BTreeMap::new(),
+            calls: None,
         };
         // What can't be read was not approved.
         let state = State::from_word(self.approval_state.as_deref()?).unwrap_or(State::Diverged);
@@ -257,7 +288,7 @@ impl Store {
         let sql = tx.text(&INTEND);
         let done = on!(&mut tx, c => sqlx::query(sql).bind(lease.task.id).bind(lease.fence).bind(call.n)
             .bind(lease.attempt).bind(&call.connection).bind(&call.method).bind(&call.path).bind(now.micros())
-            .bind(&lease.owner).execute(c).await?.rows_affected());
+            .bind(&lease.owner).bind(&call.body_hash).execute(c).await?.rows_affected());
         tx.commit().await?;
         Ok(done > 0 || !holds(Fault::Lapsed))
     }

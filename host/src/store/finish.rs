@@ -23,9 +23,10 @@ statements! { pub(super) STATEMENTS:
     END_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = $4, message = $5, result = $6, logs = $7
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
     KEEP_CALL = "INSERT INTO host_call (action_id, fence, n, attempt, connection, method, path, mutating, state,
-        status, error, started_at, duration_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        status, error, started_at, duration_us, body_hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+        $14)
         ON CONFLICT (action_id, fence, n) DO UPDATE SET state = excluded.state, status = excluded.status,
-        error = excluded.error, duration_us = excluded.duration_us";
+        error = excluded.error, duration_us = excluded.duration_us, body_hash = excluded.body_hash";
 }
 
 /// What becomes of the action.
@@ -238,7 +239,8 @@ async fn keep(tx: &mut Tx, lease: &Lease, done: &Finished, now: Timestamp) -> Re
     for call in &done.calls {
         on!(tx, c => sqlx::query(call_sql).bind(lease.task.id).bind(lease.fence).bind(call.n).bind(lease.attempt)
             .bind(&call.connection).bind(&call.method).bind(&call.path).bind(call.mutating).bind(&call.state)
-            .bind(call.status).bind(&call.error).bind(now.micros()).bind(call.duration_us).execute(c).await?.rows_affected());
+            .bind(call.status).bind(&call.error).bind(now.micros()).bind(call.duration_us)
+            .bind(&call.body_hash).execute(c).await?.rows_affected());
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{FromRow as _, Row as RowOf};
 
-use super::ingest::{Writing, broken};
+use super::ingest::{Writing, broken, list_of};
 use super::sql::statements;
 use super::{Error, Result, Tx, on, rows};
 use crate::domain::Timestamp;
@@ -18,11 +18,15 @@ statements! { pub(super) STATEMENTS:
     // The one row that whoever spends of what everybody shares holds until the end of its transaction.
     LOCK_ALL = "SELECT one FROM pause WHERE one = 1{lock}";
     SPENT = "SELECT COUNT(*), MIN(at) FROM reservation WHERE at > $1";
-    FAILURES = "SELECT COUNT(CASE WHEN l.failed THEN 1 END), MAX(l.completed_at), COUNT(*) FROM (
-        SELECT (a.state <> 'succeeded' OR a.verdict = 'not_healed') AS failed, a.completed_at FROM action a
-        WHERE a.policy_id = $1 AND a.step IS NOT NULL AND a.completed_at IS NOT NULL AND a.simulated = FALSE
-        AND (a.state IN ('dead', 'uncertain') OR (a.state = 'succeeded' AND a.verdict IS NOT NULL))
-        ORDER BY a.completed_at DESC LIMIT $2) l";
+    // Of each policy the latest actions that failed or did not help, since one that did.
+    FAILURES = "SELECT p.value, COUNT(a.id), MAX(a.completed_at) FROM {ids} p JOIN action a ON a.policy_id = p.value
+        AND a.step IS NOT NULL AND a.completed_at IS NOT NULL AND a.simulated = FALSE
+        AND (a.state IN ('dead', 'uncertain') OR (a.state = 'succeeded' AND a.verdict = 'not_healed'))
+        AND a.completed_at > COALESCE((SELECT b.completed_at FROM action b WHERE b.policy_id = p.value
+            AND b.step IS NOT NULL AND b.completed_at IS NOT NULL AND b.simulated = FALSE
+            AND b.state = 'succeeded' AND b.verdict IN ('healed', 'unknown')
+            ORDER BY b.completed_at DESC LIMIT 1), -1)
+        GROUP BY p.value";
     RELAPSE = "SELECT step, cleared_at FROM incident WHERE policy_id = $1 AND target = $2 AND simulated = $3
         AND cleared_at IS NOT NULL AND state = 'healed' AND actions > 0 ORDER BY id DESC LIMIT 1";
     FLAPS = "SELECT COUNT(*), MAX(flapping_until) FROM incident WHERE policy_id = $1 AND target = $2
@@ -225,16 +229,16 @@ impl Writing {
         }))
     }
 
-    /// The policy's latest actions, at most `most`: how many of them failed or did not help if all of them did, and when
-    /// the last one ended.
-    pub async fn failures(&mut self, policy: i64, most: u32) -> Result<(u32, Option<Timestamp>)> {
+    /// Of each of those policies how many of its latest actions failed or did not help, one after the other, and when the
+    /// last of them ended; no entry where the latest one did.
+    pub async fn failures(&mut self, policies: &[i64]) -> Result<HashMap<i64, (u32, Option<Timestamp>)>> {
         let tx = self.begun().await?;
-        let sql = tx.text(&FAILURES);
-        let row: (i64, Option<i64>, i64) =
-            on!(tx, c => sqlx::query_as(sql).bind(policy).bind(i64::from(most)).fetch_one(c).await?);
-        let (failed, last, all) = row;
-        let failed = if failed == all { u32::try_from(failed).unwrap_or(u32::MAX) } else { 0 };
-        Ok((failed, rows::time(last)))
+        let (sql, list) = (tx.text(&FAILURES), list_of(policies));
+        let rows: Vec<(i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        let one = |(policy, failed, last): (i64, i64, Option<i64>)| {
+            (policy, (u32::try_from(failed).unwrap_or(u32::MAX), rows::time(last)))
+        };
+        Ok(rows.into_iter().map(one).collect())
     }
 
     /// What everybody has spent of the window they share; nobody spends more of it until this transaction ends.
@@ -251,6 +255,10 @@ impl Writing {
 
 /// Keeps everybody else from spending, pausing and resuming until this transaction ends.
 pub(super) async fn lock_all(tx: &mut Tx) -> Result<()> {
+    // On SQLite a transaction that writes is alone anyway.
+    if matches!(tx, Tx::Sqlite(_)) {
+        return Ok(());
+    }
     let sql = tx.text(&LOCK_ALL);
     on!(tx, c => sqlx::query(sql).fetch_optional(c).await?.is_some());
     Ok(())

@@ -11,7 +11,7 @@ use super::{Error, Lite, Pool, Result, Store, on};
 use crate::domain::event::PARTITIONS;
 
 /// Every migration, in order; a released one never changes.
-const MIGRATIONS: [(i64, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str); 16] = [
     (1, "start", include_str!("../../../migrations/0001_start.sql")),
     (2, "access", include_str!("../../../migrations/0002_access.sql")),
     (3, "actions", include_str!("../../../migrations/0003_actions.sql")),
@@ -26,6 +26,7 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
     (16, "approvals", include_str!("../../../migrations/0016_approvals.sql")),
     (17, "rails", include_str!("../../../migrations/0017_rails.sql")),
     (18, "tick", include_str!("../../../migrations/0018_tick.sql")),
+    (19, "plans", include_str!("../../../migrations/0019_plans.sql")),
     (20, "pace", include_str!("../../../migrations/0020_pace.sql")),
 ];
 

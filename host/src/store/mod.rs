@@ -26,6 +26,7 @@ mod pace;
 mod pause;
 mod plan;
 mod policy;
+mod preview;
 #[cfg(test)]
 mod promises;
 mod pull;

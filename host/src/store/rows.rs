@@ -103,4 +103,6 @@ pub struct CallRow {
     pub error: Option<String>,
     /// How long it took, in microseconds.
     pub duration_us: Option<i64>,
+    /// SHA-256 of its body in hexadecimal digits; null: it had none.
+    pub body_hash: Option<String>,
 }

@@ -21,7 +21,7 @@ const FRAGMENTS: [(&str, &str, &str); 12] = [
     (
         "{ids}",
         "(SELECT value FROM json_each($1))",
-        "(SELECT value::bigint FROM jsonb_array_elements_text($1::jsonb))",
+        "(SELECT value::bigint AS value FROM jsonb_array_elements_text($1::jsonb))",
     ),
     (
         "{texts}",

@@ -17,7 +17,8 @@ statements! { pub(super) STATEMENTS:
     ACTIONS_OF = "SELECT id FROM action WHERE incident_id = $1 ORDER BY id";
     ATTEMPTS = "SELECT attempt, fence, worker, plugin, digest, started_at, ended_at, outcome, message, result, logs
         FROM attempt WHERE action_id = $1 ORDER BY fence";
-    CALLS = "SELECT fence, n, connection, method, path, mutating, state, status, error, duration_us FROM host_call
+    CALLS = "SELECT fence, n, connection, method, path, mutating, state, status, error, duration_us, body_hash
+        FROM host_call
         WHERE action_id = $1 ORDER BY fence, n";
     AUDIT_OF_INCIDENT = "SELECT at, actor, verb, object, object_id, facts FROM audit WHERE incident_id = $1 ORDER BY id";
     AUDIT_OF_ACTION = "SELECT at, actor, verb, object, object_id, facts FROM audit WHERE action_id = $1 ORDER BY id";

@@ -49,10 +49,12 @@ fn actions_and_policies_are_bound_to_the_tokens_targets() {
     assert_eq!(create(&author, "web-7").status, 201);
     create(&author, "mail").expect(403);
     let foreign = create(&scene.admin, "mail").expect(201).json()["action_id"].clone();
-    for (method, last) in [("PUT", "cancel"), ("POST", "queue")] {
+    for (method, last) in [("PUT", "cancel"), ("POST", "queue"), ("POST", "plan"), ("GET", "plan")] {
         let request = Request::new(method, &format!("/api/v1/actions/{foreign}/{last}"));
         assert_eq!(scene.send(&author, &request).status, 403, "{last}");
     }
+    let plan = Request::post("/api/v1/actions/plan", &action("mail"));
+    assert_eq!(scene.send(&author, &plan).status, 403);
     let resolve = Request::post(
         &format!("/api/v1/actions/{foreign}/resolve"),
         &json!({"outcome": "failed", "note": "n"}),

@@ -77,7 +77,7 @@ impl ApprovalDetail {
                 target: &asked.target,
                 params: &asked.params,
             };
-            plan = plan_of(Some(&api.plugins), api.remediation.push.is_some(), deed);
+            plan = row.recorded(plan_of(Some(&api.plugins), api.remediation.push.is_some(), deed))?;
             changed = asked.changes(&plan);
             if row.policy_now != Some(row.policy_version) {
                 let version = row.policy_version;

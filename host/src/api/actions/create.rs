@@ -206,7 +206,7 @@ pub(in crate::api) fn target(fields: &mut Fields<'_>, member: &str) -> Option<St
     }
 }
 
-fn draft(api: &Api, value: &Value) -> Result<(NewAction, Vec<String>), Problem> {
+pub(super) fn draft(api: &Api, value: &Value) -> Result<(NewAction, Vec<String>), Problem> {
     let mut fields =
         Fields::new(value, vec![json!("body")]).map_err(|fault| Problem::invalid(vec![fault]))?;
     let target = target(&mut fields, "target");

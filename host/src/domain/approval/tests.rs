@@ -36,6 +36,7 @@ fn plan(version: u64, digest: u64) -> ActionPlan {
         plugin_action: Some("restart".to_owned()),
         grant: Some("g".to_owned()),
         connections: BTreeMap::from([("supervisor".to_owned(), "local@1".to_owned())]),
+        calls: None,
     }
 }
 

@@ -32,6 +32,7 @@ fn call() -> CallRow {
         status: None,
         error: None,
         duration_us: None,
+        body_hash: None,
     }
 }
 

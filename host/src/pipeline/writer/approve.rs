@@ -49,7 +49,7 @@ impl Writer {
             target: &pending.row.target,
             params: &pending.params,
         };
-        let plan = plan_of(self.parts.plugins.as_ref(), self.parts.pushes, deed);
+        let plan = pending.row.recorded(plan_of(self.parts.plugins.as_ref(), self.parts.pushes, deed))?;
         let current = plan.hash();
         let version = policy.as_ref().map_or(0, |compiled| compiled.policy.version);
         let counted = match answered(&mut request, asked, (&current, version), (&pending, now)) {

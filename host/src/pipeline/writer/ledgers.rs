@@ -272,7 +272,8 @@ impl Writer {
         };
         let storms = counted.storms.remove(&id).unwrap_or_default();
         let parts = Parts { known, touched, watched, sick, storms };
-        Ok(OfPolicy { failures: tx.failures(id, rails.breaker.max(1)).await?, parts })
+        let failures = counted.failures.remove(&id).unwrap_or_default();
+        Ok(OfPolicy { failures, parts })
     }
 }
 
@@ -281,6 +282,7 @@ impl Writer {
 struct Counts {
     sick: HashMap<i64, u32>,
     storms: HashMap<i64, HashMap<String, Timestamp>>,
+    failures: HashMap<i64, (u32, Option<Timestamp>)>,
     /// Reservations since then: how many, and of what.
     touches: HashMap<Timestamp, u32>,
     touched: HashMap<Timestamp, Vec<Located>>,
@@ -289,7 +291,7 @@ struct Counts {
 impl Counts {
     async fn of(tx: &mut Writing, policies: &[i64]) -> Result<Self, Error> {
         let (sick, storms) = (tx.sick(policies).await?, tx.storms(policies).await?);
-        Ok(Self { sick, storms, ..Self::default() })
+        Ok(Self { sick, storms, failures: tx.failures(policies).await?, ..Self::default() })
     }
 
     async fn touches(&mut self, tx: &mut Writing, since: Timestamp) -> Result<u32, Error> {

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) use rules::{Effect, Method};
-pub(super) use send::{Call, Checked, Connection, Failed};
-pub use settings::{ConnectionSettings, CredentialSettings, EffectSetting, RuleSettings};
+pub(super) use send::{Answer, Call, Checked, Connection, Failed};
+pub use settings::{AnswerSettings, ConnectionSettings, CredentialSettings, EffectSetting, RuleSettings};
 
 /// Why a request is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

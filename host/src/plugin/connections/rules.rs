@@ -1,7 +1,7 @@
 //! Which requests a connection lets through, and whether they change anything. Decided without I/O.
 
 use super::path::Path;
-use super::settings::{EffectSetting, RuleSettings};
+use super::settings::{AnswerSettings, EffectSetting, RuleSettings};
 use super::{Refusal, xmlrpc};
 use crate::domain::mutant::{Fault, holds};
 
@@ -63,13 +63,15 @@ pub(in super::super) enum Effect {
 #[derive(Debug)]
 pub(super) struct Rules(Vec<Rule>);
 
+/// One of them.
 #[derive(Debug)]
-struct Rule {
+pub(super) struct Rule {
     methods: Vec<Method>,
     path: Vec<String>,
     query: Vec<String>,
     body: Option<Vec<String>>,
     effect: Option<Effect>,
+    plan: Option<AnswerSettings>,
 }
 
 impl Rules {
@@ -83,20 +85,20 @@ impl Rules {
             .map(Self)
     }
 
-    /// The effect of a request that some rule allows.
-    pub(super) fn check(&self, method: Method, path: &Path<'_>, body: &[u8]) -> Result<Effect, Refusal> {
+    /// The rule that allows a request.
+    pub(super) fn check(&self, method: Method, path: &Path<'_>, body: &[u8]) -> Result<&Rule, Refusal> {
         let mut near = None;
         for rule in &self.0 {
             if !rule.methods.contains(&method) || !matches(&rule.path, &path.segments) {
                 continue;
             }
             match rule.misfit(path, body) {
-                None => return Ok(rule.effect.unwrap_or_else(|| method.usual_effect())),
+                None => return Ok(rule),
                 Some(why) => near = Some(why),
             }
         }
-        if !holds(Fault::Granted) {
-            return Ok(method.usual_effect());
+        if let (Some(any), false) = (self.0.first(), holds(Fault::Granted)) {
+            return Ok(any);
         }
         let why = near.unwrap_or_else(|| "no rule allows this method and path".to_owned());
         Err(Refusal::NotAllowed(why))
@@ -116,6 +118,12 @@ impl Rule {
         let Some(path) = settings.path.strip_prefix('/') else {
             return Err(format!("the path {:?} does not begin with `/`", settings.path));
         };
+        if settings.effect == Some(EffectSetting::Read) && settings.plan.is_some() {
+            return Err("what reads is not answered by a plan".to_owned());
+        }
+        if settings.plan.as_ref().is_some_and(|answer| !(200..600).contains(&answer.status)) {
+            return Err("the plan's answer has a status from 200 to 599".to_owned());
+        }
         if path.contains("//") || path.split('/').any(|s| s == "." || s == "..") {
             return Err(format!("the path {:?} can match nothing", settings.path));
         }
@@ -128,7 +136,18 @@ impl Rule {
                 EffectSetting::Read => Effect::Read,
                 EffectSetting::Write => Effect::Write,
             }),
+            plan: settings.plan.clone(),
         })
+    }
+
+    /// What a request by that method does, which the rule allows.
+    pub(super) fn effect(&self, method: Method) -> Effect {
+        self.effect.unwrap_or_else(|| method.usual_effect())
+    }
+
+    /// What plan mode answers to it.
+    pub(super) fn plan(&self) -> Option<&AnswerSettings> {
+        self.plan.as_ref()
     }
 
     /// Why the rule, whose method and path fit, does not allow the request; none if it does.
@@ -188,7 +207,7 @@ mod tests {
     }
 
     fn check(rules: &Rules, method: Method, path: &str) -> Result<Effect, Refusal> {
-        rules.check(method, &Path::parse(path)?, b"")
+        rules.check(method, &Path::parse(path)?, b"").map(|rule| rule.effect(method))
     }
 
     #[test]
@@ -230,7 +249,10 @@ mod tests {
             { methods = ["POST"], path = "/RPC2", body = ["supervisor.startProcess"] }]"#,
         );
         let call = |method: &str| format!("<methodCall><methodName>{method}</methodName></methodCall>");
-        let check = |m: &str| rules.check(Method::Post, &Path::parse("/RPC2").unwrap(), call(m).as_bytes());
+        let check = |m: &str| {
+            let rule = rules.check(Method::Post, &Path::parse("/RPC2").unwrap(), call(m).as_bytes())?;
+            Ok(rule.effect(Method::Post))
+        };
         assert_eq!(check("supervisor.getState"), Ok(Effect::Read));
         assert_eq!(check("supervisor.startProcess"), Ok(Effect::Write));
         let Err(Refusal::NotAllowed(why)) = check("supervisor.shutdown") else { panic!() };
@@ -257,7 +279,14 @@ mod tests {
 
     #[test]
     fn bad_rules_are_refused_at_the_start() {
-        for text in [r#""FETCH /x""#, r#""GET x""#, r#""GET /a//b""#, r#""GET /a/../b""#] {
+        for text in [
+            r#""FETCH /x""#,
+            r#""GET x""#,
+            r#""GET /a//b""#,
+            r#""GET /a/../b""#,
+            r#"{ methods = ["POST"], path = "/x", plan = { status = 99 } }"#,
+            r#"{ methods = ["POST"], path = "/x", effect = "read", plan = {} }"#,
+        ] {
             let toml = format!("url = \"http://x\"\nallow = [{text}]");
             let c: super::super::ConnectionSettings = toml::from_str(&toml).unwrap();
             assert!(Rules::new(&c.allow).unwrap_err().starts_with("allow rule 1: "), "{text}");

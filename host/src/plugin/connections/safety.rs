@@ -31,7 +31,7 @@ const METHODS: [(Method, &str); 3] = [(Method::Get, "GET"), (Method::Post, "POST
 
 fn rule(method: &str, path: &str) -> RuleSettings {
     let (methods, path, query) = (vec![method.to_owned()], path.to_owned(), Vec::new());
-    RuleSettings { methods, path, query, body: None, effect: None }
+    RuleSettings { methods, path, query, body: None, effect: None, plan: None }
 }
 
 /// The path of a rule as a regular expression.

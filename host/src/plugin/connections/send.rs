@@ -11,6 +11,7 @@ use super::credentials::{Credentials, Ready};
 use super::path::Path;
 use super::resolve::Filtered;
 use super::rules::Rules;
+use super::settings::AnswerSettings;
 use super::{ConnectionSettings, Effect, Method, Refusal, headers};
 
 /// The longest that dialling may take, TLS included.
@@ -53,7 +54,23 @@ pub(in super::super) struct Call {
 pub(in super::super) struct Checked {
     /// Whether it may change something.
     pub(in super::super) effect: Effect,
+    planned: Option<AnswerSettings>,
     request: reqwest::Request,
+}
+
+impl Checked {
+    /// What plan mode answers instead of sending it.
+    pub(in super::super) fn planned(self) -> Answer {
+        let given = self.planned;
+        let status = given.as_ref().map_or(202, |given| given.status);
+        let kind = given.as_ref().and_then(|given| given.content_type.clone());
+        Answer {
+            status,
+            headers: kind.map(|kind| ("content-type".to_owned(), kind.into_bytes())).into_iter().collect(),
+            body: given.map_or_else(Vec::new, |given| given.body.into_bytes()),
+            truncated: false,
+        }
+    }
 }
 
 /// What the other side answered.
@@ -141,7 +158,7 @@ impl Connection {
         let path = Path::parse(&call.path)?;
         let own = self.credentials.as_ref().map(Credentials::field);
         let mut fields = headers::check(&call.headers, own)?;
-        let effect = self.rules.check(call.method, &path, call.body.as_deref().unwrap_or_default())?;
+        let rule = self.rules.check(call.method, &path, call.body.as_deref().unwrap_or_default())?;
         fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let method = reqwest::Method::from_bytes(call.method.as_str().as_bytes())
             .map_err(|e| Refusal::Malformed(e.to_string()))?;
@@ -149,7 +166,7 @@ impl Connection {
         *request.headers_mut() = fields;
         *request.body_mut() = call.body.map(Into::into);
         *request.timeout_mut() = Some(call.timeout.min(self.timeout));
-        Ok(Checked { effect, request })
+        Ok(Checked { effect: rule.effect(call.method), planned: rule.plan().cloned(), request })
     }
 
     fn url(&self, path: &Path<'_>) -> Url {

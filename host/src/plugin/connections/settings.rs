@@ -118,6 +118,28 @@ pub struct RuleSettings {
     /// By default GET and HEAD read, and all else writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<EffectSetting>,
+    /// What plan mode answers in place of a call that writes; none: 202 without a body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<AnswerSettings>,
+}
+
+/// An answer that the host gives in plan mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerSettings {
+    /// Its status code, 200 to 599.
+    #[serde(default = "accepted")]
+    pub status: u16,
+    /// Its `Content-Type`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Its body.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+}
+
+fn accepted() -> u16 {
+    202
 }
 
 impl RuleSettings {
@@ -130,6 +152,7 @@ impl RuleSettings {
             query: query.split('&').filter(|q| !q.is_empty()).map(str::to_owned).collect(),
             body: None,
             effect: None,
+            plan: None,
         })
     }
 }
@@ -146,6 +169,8 @@ struct RuleTable {
     body: Option<Vec<String>>,
     #[serde(default)]
     effect: Option<EffectSetting>,
+    #[serde(default)]
+    plan: Option<AnswerSettings>,
 }
 
 impl<'de> Deserialize<'de> for RuleSettings {
@@ -168,6 +193,7 @@ impl<'de> Deserialize<'de> for RuleSettings {
                     query: t.query,
                     body: t.body,
                     effect: t.effect,
+                    plan: t.plan,
                 })
             }
         }
@@ -188,6 +214,7 @@ mod tests {
               "POST /RPC2",
               "GET,HEAD /logs/*?offset&length",
               { methods = ["POST"], path = "/RPC2", body = ["supervisor.get*"], effect = "read" },
+              { methods = ["PUT"], path = "/x", plan = { status = 200, body = "{}" } },
             ]
             credentials = { basic = { user = "vigil", password_env = "PASSWORD" } }
             timeout = "2s"
@@ -197,6 +224,8 @@ mod tests {
         assert_eq!(c.allow[0].methods, ["POST"]);
         assert_eq!(c.allow[1].query, ["offset", "length"]);
         assert_eq!(c.allow[2].effect, Some(EffectSetting::Read));
+        let answer = AnswerSettings { status: 200, content_type: None, body: "{}".to_owned() };
+        assert_eq!(c.allow[3].plan, Some(answer));
         assert_eq!(c.timeout, Duration::from_secs(2));
         let again: ConnectionSettings = toml::from_str(&toml::to_string(&c).unwrap()).unwrap();
         assert_eq!(again, c);

@@ -1,8 +1,9 @@
 //! `vigil:host/connections`: every effect of a plugin passes here. The order of the checks is the
-//! promise: grant, rules, lease, intent, lease again, and only then the wire.
+//! promise: grant, rules, approved plan, lease, intent, lease again, and only then the wire. In plan mode
+//! a call that writes ends after the lease: it is written down, and the host answers it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -11,12 +12,17 @@ use wasmtime::Result;
 use super::super::bindings::vigil::host::connections::{
     ConnectionInfo, Host, HttpError, Method as GuestMethod, Request, Response,
 };
-use super::super::connections::{Call, Checked, Connection, Effect, Failed, Method, Refusal};
+use super::super::connections::{Answer, Call, Checked, Connection, Effect, Failed, Method, Refusal};
+use super::super::load::digest;
 use super::super::state::{Attempt, Kill, Sandbox};
 use super::super::types::{CallRecord, CallState, Effects, JournalEntry};
+use crate::domain::plan::PlannedCall;
+use crate::domain::secret::excerpt;
 
 /// As much of a path as is kept.
 const KEPT_PATH: usize = 1 << 10;
+/// Characters of a body that a plan shows.
+const SHOWN_BODY: usize = 500;
 
 impl Host for Sandbox {
     fn available(&mut self) -> Result<Vec<ConnectionInfo>> {
@@ -41,7 +47,7 @@ async fn outgoing(
     request: Request,
 ) -> Result<Result<Response, HttpError>, Kill> {
     let method = method(request.method);
-    let at = begin(attempt, slot, method, &request.path);
+    let at = begin(attempt, slot, method, &request);
     let Some(connection) = attempt.connections.get(slot) else {
         let why = format!("no connection fills the slot {slot:?}");
         return Ok(Err(refused(attempt, at, Refusal::NotAllowed(why))));
@@ -53,9 +59,13 @@ async fn outgoing(
     };
     let mutating = checked.effect == Effect::Write;
     attempt.record().calls[at].mutating = mutating;
-    if mutating && attempt.journal.is_none() {
-        let why = Refusal::NotAllowed("`validate` may change nothing".to_owned());
-        return Ok(Err(refused(attempt, at, why)));
+    if let Some(passes) = attempt.plan {
+        if !passes.sends(!mutating, method.usual_effect() == Effect::Read) {
+            lease(attempt, at)?;
+            return Ok(Ok(planned(attempt, at, checked)));
+        }
+    } else if mutating && let Err(why) = allowed(attempt, at) {
+        return Ok(Err(refused(attempt, at, Refusal::NotAllowed(why))));
     }
     lease(attempt, at)?;
     if mutating
@@ -69,6 +79,36 @@ async fn outgoing(
     let sent = Instant::now();
     let answer = wire(attempt, connection, checked).await;
     Ok(finish(attempt, at, sent, answer))
+}
+
+/// Whether this attempt may change something by that call; the error says why not.
+fn allowed(attempt: &Attempt, at: usize) -> Result<(), String> {
+    if attempt.journal.is_none() {
+        return Err("`validate` may change nothing".to_owned());
+    }
+    let Some(bound) = &attempt.bound else { return Ok(()) };
+    let mut record = attempt.record();
+    let call = &record.calls[at];
+    let call = PlannedCall {
+        connection: call.connection.clone(),
+        method: call.method.clone(),
+        path: call.path.clone(),
+        body_hash: call.body_hash.clone(),
+    };
+    if bound.lock().unwrap_or_else(PoisonError::into_inner).take(&call) {
+        return Ok(());
+    }
+    record.diverged.get_or_insert_with(|| call.to_string());
+    Err("plan_diverged: the approved plan has no such call here".to_owned())
+}
+
+/// Writes a call down that is not made, and answers it.
+fn planned(attempt: &Attempt, at: usize, checked: Checked) -> Response {
+    let answer = checked.planned();
+    let call = &mut attempt.record().calls[at];
+    call.state = CallState::Planned;
+    call.status = Some(answer.status);
+    response(answer)
 }
 
 fn method(method: GuestMethod) -> Method {
@@ -94,9 +134,14 @@ fn call(attempt: &Attempt, method: Method, request: Request) -> Call {
 }
 
 /// Writes the call down before anything is decided; the answer is its place in the record.
-fn begin(attempt: &Attempt, slot: &str, method: Method, path: &str) -> usize {
-    let mut path = path.to_owned();
-    path.truncate(path.floor_char_boundary(KEPT_PATH));
+fn begin(attempt: &Attempt, slot: &str, method: Method, request: &Request) -> usize {
+    let mut path = request.path.clone();
+    if path.len() > KEPT_PATH {
+        path.truncate(path.floor_char_boundary(KEPT_PATH));
+        path.push_str("#sha256:");
+        path.push_str(&digest(request.path.as_bytes()));
+    }
+    let body = request.body.as_deref().filter(|body| !body.is_empty());
     let connection = attempt.connections.get(slot).map_or(slot, |c| c.name());
     let mut record = attempt.record();
     let at = record.calls.len();
@@ -105,6 +150,8 @@ fn begin(attempt: &Attempt, slot: &str, method: Method, path: &str) -> usize {
         connection: connection.to_owned(),
         method: method.as_str().to_owned(),
         path,
+        body_hash: body.map(digest),
+        body: body.filter(|_| attempt.plan.is_some()).and_then(|body| excerpt(body, SHOWN_BODY)),
         mutating: method.usual_effect() == Effect::Write,
         started_us: (attempt.now)(),
         duration: Duration::ZERO,
@@ -153,13 +200,12 @@ async fn wire(attempt: &Attempt, connection: &Connection, checked: Checked) -> R
         own.push(("idempotency-key", format!("{}-{n}", attempt.execution_id)));
         own.push(("vigil-fence", attempt.fence.to_string()));
     }
-    let answer = connection.send(checked, &own).await?;
-    Ok(Response {
-        status: answer.status,
-        headers: answer.headers,
-        body: answer.body,
-        truncated: answer.truncated,
-    })
+    Ok(response(connection.send(checked, &own).await?))
+}
+
+fn response(answer: Answer) -> Response {
+    let Answer { status, headers, body, truncated } = answer;
+    Response { status, headers, body, truncated }
 }
 
 fn finish(
@@ -192,156 +238,4 @@ fn finish(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::atomic::{AtomicBool, AtomicU32};
-
-    use axum::Router;
-    use axum::http::StatusCode;
-    use tokio::net::TcpListener;
-    use tokio::sync::mpsc;
-    use tokio::task::JoinSet;
-    use tokio_util::sync::CancellationToken;
-
-    use super::*;
-    use crate::plugin::connections;
-
-    /// A server that counts, and an unsafe attempt that may use it.
-    struct Scene {
-        hits: Arc<AtomicU32>,
-        held: Arc<AtomicBool>,
-        entries: mpsc::Receiver<JournalEntry>,
-        attempt: Attempt,
-        _tasks: JoinSet<()>,
-    }
-
-    impl Scene {
-        async fn new() -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let text = format!(
-                "url = \"http://{}\"\nallow = [\"POST /**\", \"GET /**\"]",
-                listener.local_addr().unwrap()
-            );
-            let hits = Arc::new(AtomicU32::new(0));
-            let count = Arc::clone(&hits);
-            let router = Router::new().fallback(move || {
-                count.fetch_add(1, Ordering::Relaxed);
-                std::future::ready(StatusCode::OK)
-            });
-            let mut tasks = JoinSet::new();
-            tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
-            let settings = BTreeMap::from([("api".to_owned(), toml::from_str(&text).unwrap())]);
-            let (journal, entries) = mpsc::channel(1);
-            let held = Arc::new(AtomicBool::new(true));
-            let seen = Arc::clone(&held);
-            let attempt = Attempt {
-                execution_id: "e".to_owned(),
-                fence: 1,
-                effects: Effects::Unsafe,
-                deadline: Instant::now() + Duration::from_secs(5),
-                cancel: CancellationToken::new(),
-                holds: Arc::new(move || seen.load(Ordering::Relaxed)),
-                journal: Some(journal),
-                connections: connections::open(&settings, &|_| None).unwrap(),
-                config: Arc::default(),
-                now: || 0,
-                log_bytes: 0,
-                host_calls: 10,
-                dear_calls: AtomicU32::new(0),
-                cheap_calls: AtomicU32::new(0),
-                mutations: 0.into(),
-                told: AtomicBool::new(false),
-                record: std::sync::Mutex::default(),
-            };
-            Self { hits, held, entries, attempt, _tasks: tasks }
-        }
-
-        fn hits(&self) -> u32 {
-            self.hits.load(Ordering::Relaxed)
-        }
-
-        /// One POST, with what happens when its intent is to be written.
-        async fn post(
-            &mut self,
-            answer: impl FnOnce(&CallRecord, u32) -> Result<(), String>,
-        ) -> Result<Result<Response, HttpError>, Kill> {
-            let (entries, hits) = (&mut self.entries, Arc::clone(&self.hits));
-            let journal = async {
-                let JournalEntry::Intent { call, ack } = entries.recv().await.unwrap();
-                ack.send(answer(&call, hits.load(Ordering::Relaxed))).unwrap();
-                std::future::pending::<()>().await;
-            };
-            tokio::select! {
-                result = outgoing(&self.attempt, "api", request(GuestMethod::Post)) => result,
-                () = journal => panic!("the journal ended first"),
-            }
-        }
-
-        fn state(&self) -> CallState {
-            self.attempt.record().calls.last().unwrap().state
-        }
-    }
-
-    fn request(method: GuestMethod) -> Request {
-        Request { method, path: "/x".to_owned(), headers: Vec::new(), body: None, timeout_ms: None }
-    }
-
-    #[tokio::test]
-    async fn an_intent_is_written_before_the_wire() {
-        let mut scene = Scene::new().await;
-        let response = scene.post(|call, hits| {
-            assert_eq!((call.state, call.mutating, hits), (CallState::Intent, true, 0));
-            Ok(())
-        });
-        assert_eq!(response.await.unwrap().unwrap().status, 200);
-        assert_eq!((scene.hits(), scene.state()), (1, CallState::Done));
-    }
-
-    #[tokio::test]
-    async fn an_intent_that_is_not_written_keeps_the_call_back() {
-        let mut scene = Scene::new().await;
-        let refused = scene.post(|_, _| Err("the disk is full".to_owned())).await.unwrap();
-        assert!(matches!(refused, Err(HttpError::Denied(why)) if why == "the disk is full"));
-        assert_eq!((scene.hits(), scene.state()), (0, CallState::Refused));
-
-        scene.entries.close();
-        let lost = outgoing(&scene.attempt, "api", request(GuestMethod::Post)).await.unwrap();
-        assert!(matches!(lost, Err(HttpError::Denied(_))));
-        assert_eq!((scene.hits(), scene.state()), (0, CallState::Refused));
-    }
-
-    #[tokio::test]
-    async fn a_lease_that_lapses_while_the_intent_is_written_keeps_the_call_back() {
-        let mut scene = Scene::new().await;
-        let held = Arc::clone(&scene.held);
-        let killed = scene.post(move |_, _| {
-            held.store(false, Ordering::Relaxed);
-            Ok(())
-        });
-        assert!(matches!(killed.await, Err(Kill::Fenced)));
-        assert_eq!((scene.hits(), scene.state()), (0, CallState::Refused));
-    }
-
-    #[tokio::test]
-    async fn a_read_needs_no_intent_but_a_lease() {
-        let scene = Scene::new().await;
-        let read = outgoing(&scene.attempt, "api", request(GuestMethod::Get)).await.unwrap();
-        assert_eq!(read.unwrap().status, 200);
-        scene.held.store(false, Ordering::Relaxed);
-        let read = outgoing(&scene.attempt, "api", request(GuestMethod::Get)).await;
-        assert!(matches!(read, Err(Kill::Fenced)));
-        assert_eq!(scene.hits(), 1);
-    }
-
-    #[tokio::test]
-    async fn validate_may_read_only() {
-        let mut scene = Scene::new().await;
-        scene.attempt.journal = None;
-        scene.attempt.effects = Effects::Idempotent;
-        let read = outgoing(&scene.attempt, "api", request(GuestMethod::Get)).await.unwrap();
-        assert!(read.is_ok());
-        let write = outgoing(&scene.attempt, "api", request(GuestMethod::Post)).await.unwrap();
-        assert!(matches!(write, Err(HttpError::Denied(_))));
-        assert_eq!(scene.hits(), 1);
-    }
-}
+mod tests;

@@ -201,7 +201,7 @@ async fn sockets_and_large_answers() {
     let report = notify(&host.plugins).await;
     assert_eq!(report.calls[0].status, Some(409), "{:?}", report.calls);
     assert_eq!(seen.lock().unwrap()[0].1["host"], "localhost");
-    let said = super::super::runtime::words(&report.result);
+    let said = super::super::report::words(&report.result);
     assert!(said.contains(&"x".repeat(20)) && !said.contains(&"x".repeat(21)), "{said}");
 }
 

@@ -15,7 +15,7 @@ async fn ends(settings: Settings, name: &str, kind: &str, word: &str) {
     assert_eq!(host.info(name).status, Status::Active, "{name}: {:?}", host.info(name).reason);
     let report = host.run(name).await;
     assert_eq!(report.result.kind(), kind, "{name}: {:?}", report.result);
-    let said = super::super::runtime::words(&report.result);
+    let said = super::super::report::words(&report.result);
     assert!(said.contains(word), "{name}: {said}");
     assert_eq!(host.plugins.counters().ended[kind], 1);
     assert_eq!(host.plugins.counters().running, 0);

@@ -5,6 +5,7 @@ mod guests;
 #[path = "../../../../tests/fixtures/hostile/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "shared with the integration tests, which use more of it")]
 mod hostile;
+mod plan;
 mod reload;
 mod speed;
 
@@ -113,6 +114,12 @@ fn guard() -> Guard {
 
 fn journalled() -> (Guard, mpsc::Receiver<JournalEntry>) {
     let (journal, entries) = mpsc::channel(1);
-    let guard = Guard { cancel: CancellationToken::new(), holds: Arc::new(|| true), journal, started: None };
+    let guard = Guard {
+        cancel: CancellationToken::new(),
+        holds: Arc::new(|| true),
+        journal,
+        started: None,
+        bound: None,
+    };
     (guard, entries)
 }
