@@ -342,6 +342,7 @@ fn weighted(samples: &[(i64, f64)], over: &str) -> Option<f64> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures, for those who run it alone")]
 fn ten_thousand_series_agree_with_prometheus() {
     let begun = Instant::now();
     let mut random = Random(SEED);
