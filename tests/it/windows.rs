@@ -1,6 +1,9 @@
 //! Conditions over a target's history, on both databases: what they hold for, that a restart, another server and a
 //! policy made later see the same, and that the evidence names their values.
 
+mod prometheus;
+mod series;
+
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
