@@ -267,3 +267,41 @@ fn the_components_are_built_from_this_tree() {
     }
     assert_eq!(locked, names, "LOCK and plugins/dist name other components");
 }
+
+/// Every fault that can be planted stands in the table of invariants, and every test that it names exists.
+#[test]
+fn each_invariant_names_its_tests_and_faults() {
+    let root = root();
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let table = read("host/INVARIANTS.md");
+    let rows: Vec<&str> =
+        table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")).collect();
+    assert_eq!(rows.len(), 18, "one line for each of the eighteen");
+    let quoted = Regex::new("`([^`]+)`").unwrap();
+    let mut listed = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').collect();
+        let names =
+            |cell: &str| quoted.captures_iter(cell).map(|found| found[1].to_owned()).collect::<Vec<_>>();
+        let (tests, faults) = (names(cells[3]), names(cells[4]));
+        assert!(!tests.is_empty() && !faults.is_empty(), "{row}");
+        for test in tests {
+            let path = match test.strip_prefix("it ") {
+                Some(name) => format!("tests/it/{name}"),
+                None => format!("host/src/{}", test.replace("::", "/")),
+            };
+            assert!(root.join(format!("{path}.rs")).exists(), "{test}: there is no {path}.rs");
+        }
+        listed.extend(faults);
+    }
+    let code = read("host/src/domain/mutant.rs");
+    let faults = code.split_once("enum Fault {").unwrap().1.split_once("\n}").unwrap().0;
+    let known: BTreeSet<String> = faults
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("//"))
+        .map(|line| line.trim_end_matches(',').to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(listed, known, "the faults of the table and those of the code");
+}

@@ -8,5 +8,8 @@ use crate::store::Store;
 /// Says so once, before the first decision.
 pub(super) fn route(config: &Config, store: &Store, plugins: &Plugins) {
     let (plugins, pushes) = (plugins.clone(), config.remediation.push);
-    store.everywhere().plugins.route(move |kind, target| approve::served_by(&plugins, pushes, (kind, target)));
+    store
+        .everywhere()
+        .plugins
+        .route(move |kind, target| approve::served_by(&plugins, pushes, (kind, target)));
 }

@@ -100,7 +100,14 @@ impl Spec {
         let Some(at) = step.checked_sub(1) else {
             let tries = rails.tries.unwrap_or(if self.steps.is_empty() { ALONE } else { 1 });
             let (settle, attempts, timeout) = (rails.settle, rails.attempts, rails.timeout);
-            return Some(Rung { action: &self.action, params: &self.params, tries, settle, attempts, timeout });
+            return Some(Rung {
+                action: &self.action,
+                params: &self.params,
+                tries,
+                settle,
+                attempts,
+                timeout,
+            });
         };
         let step = self.steps.get(at).filter(|step| step.action != NOTIFY)?;
         let settle = step.settle.unwrap_or(rails.settle);

@@ -82,7 +82,8 @@ impl Effectiveness {
     /// Whether a step that did so much is worth another try.
     #[must_use]
     pub fn holds(&self, done: Achieved) -> bool {
-        done.tried < self.tries || u64::from(done.healed) * 100 >= u64::from(done.tried) * u64::from(self.percent)
+        done.tried < self.tries
+            || u64::from(done.healed) * 100 >= u64::from(done.tried) * u64::from(self.percent)
     }
 }
 
@@ -223,7 +224,8 @@ mod tests {
     #[test]
     fn a_step_is_judged_by_what_it_did_often_enough() {
         let asked = Effectiveness { percent: 50, tries: 4, ..Effectiveness::default() };
-        for (healed, tried, holds) in [(0, 0, true), (0, 3, true), (0, 4, false), (1, 4, false), (2, 4, true)] {
+        for (healed, tried, holds) in [(0, 0, true), (0, 3, true), (0, 4, false), (1, 4, false), (2, 4, true)]
+        {
             assert_eq!(asked.holds(Achieved { healed, tried }), holds, "{healed} of {tried}");
         }
     }

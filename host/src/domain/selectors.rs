@@ -48,13 +48,13 @@ fn wrong(seed: u64) -> Option<String> {
             return Some(format!("pattern {broken:?}, which is none"));
         }
         // Of a silence's matchers at least one must say something.
-        let values: Vec<String> =
-            (0..next(&mut state) % 3).map(|_| text(&mut state, b"ab.*", 2)).collect();
+        let values: Vec<String> = (0..next(&mut state) % 3).map(|_| text(&mut state, b"ab.*", 2)).collect();
         let texts: Vec<String> = values.iter().map(|value| format!("target=~{value}")).collect();
         let means = |value: &String| regex::Regex::new(&format!("^(?:{value})$"));
         let empty = values.iter().all(|value| means(value).is_ok_and(|regex| regex.is_match("")));
         let tags = Tags::new();
-        let subject = Subject { policy: "p", target: &name, severity: "warning", action: "restart", tags: &tags };
+        let subject =
+            Subject { policy: "p", target: &name, severity: "warning", action: "restart", tags: &tags };
         if let Ok(matchers) = matchers(&texts)
             && (empty || texts.is_empty())
             && matchers.iter().all(|matcher| matcher.matches(&subject))

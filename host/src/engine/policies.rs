@@ -113,7 +113,9 @@ impl PolicySet {
                 set.windowed.insert((policy.policy.id, policy.policy.version));
             }
             let rails = &policy.policy.guardrails;
-            set.domains.extend([rails.blast_tag(), rails.mass_tag(), rails.group_tag()].into_iter().flatten().map(Arc::from));
+            set.domains.extend(
+                [rails.blast_tag(), rails.mass_tag(), rails.group_tag()].into_iter().flatten().map(Arc::from),
+            );
             set.by_id.insert(policy.policy.id, at);
             set.policies.push(policy);
         }

@@ -28,19 +28,20 @@ struct Pane<'a> {
 /// The value of `window` at `now`; none for no-data. `histories` are those of the series that match, by id.
 pub(super) fn value(window: &Window, histories: &[(i64, &History)], now: Timestamp) -> Option<f64> {
     let pane = Pane { histories, over: window.over, from: now.before(window.over), to: now };
-    let filled = (pane.count() > 0).then_some(&pane);
+    let filled = || (pane.count() > 0).then_some(&pane);
     match window.function {
-        Function::Absent => Some(f64::from(u8::from(filled.is_none()))),
-        Function::Count => filled.map(|pane| number(pane.count())),
-        Function::Sum => filled.map(Pane::sum),
-        Function::Avg => filled.map(Pane::mean),
+        // It looks through them itself.
+        Function::Quantile(q) => pane.quantile(q),
+        Function::Absent => Some(f64::from(u8::from(filled().is_none()))),
+        Function::Count => filled().map(|pane| number(pane.count())),
+        Function::Sum => filled().map(Pane::sum),
+        Function::Avg => filled().map(Pane::mean),
         Function::Min => pane.minutes().map(|minute| minute.min).chain(pane.values()).reduce(least),
         Function::Max => pane.minutes().map(|minute| minute.max).chain(pane.values()).reduce(greatest),
         Function::Last => pane.newest().map(|sample| sample.value),
-        Function::Quantile(q) => filled.map(|pane| pane.quantile(q)),
         Function::Ewma => pane.ewma(window.over.as_secs_f64() / HALVES),
         Function::Zscore => pane.zscore(),
-        Function::Changes => filled.map(Pane::changes),
+        Function::Changes => filled().map(Pane::changes),
         Function::Rate => added(pane.series().filter_map(rate)),
         Function::Delta => added(pane.series().filter_map(delta)),
     }
@@ -91,17 +92,20 @@ impl<'a> Pane<'a> {
     }
 
     /// The same of single samples alone: those before the rank need not be in order.
-    fn quantile_of_samples(&self, q: f64) -> f64 {
+    fn quantile_of_samples(&self, q: f64) -> Option<f64> {
         let mut values: Vec<f64> = self.values().collect();
+        if values.is_empty() {
+            return None;
+        }
         let rank = q * number(values.len().saturating_sub(1));
         let (low, part) = (rank.floor(), rank - rank.floor());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank among them")]
         let (_, lower, above) = values.select_nth_unstable_by(low as usize, f64::total_cmp);
         let upper = above.iter().copied().min_by(f64::total_cmp).unwrap_or(*lower);
-        if part > 0.0 { *lower * (1.0 - part) + upper * part } else { *lower }
+        Some(if part > 0.0 { *lower * (1.0 - part) + upper * part } else { *lower })
     }
 
-    fn quantile(&self, q: f64) -> f64 {
+    fn quantile(&self, q: f64) -> Option<f64> {
         if self.minutes().next().is_none() {
             return self.quantile_of_samples(q);
         }
@@ -122,7 +126,7 @@ impl<'a> Pane<'a> {
                 break;
             }
         }
-        if part > 0.0 { lower * (1.0 - part) + upper * part } else { lower }
+        Some(if part > 0.0 { lower * (1.0 - part) + upper * part } else { lower })
     }
 
     fn ewma(&self, half: f64) -> Option<f64> {

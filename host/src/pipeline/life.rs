@@ -71,13 +71,7 @@ fn spec(name: &str, action: &str) -> Box<Spec> {
 
 fn everywhere() -> Everywhere {
     let (window, max_actions, max_retries) = (Duration::from_mins(10), 30, 1);
-    Everywhere {
-        max_actions,
-        window,
-        max_retries,
-        opposites: Arc::default(),
-        plugins: Arc::default(),
-    }
+    Everywhere { max_actions, window, max_retries, opposites: Arc::default(), plugins: Arc::default() }
 }
 
 fn promise(kept: bool, what: &str) -> Result<(), String> {

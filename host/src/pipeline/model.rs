@@ -313,18 +313,6 @@ impl World {
         }
     }
 
-    /// A person scales a target, if nothing is against it.
-    fn by_hand(&mut self) {
-        let (now, target) = (self.clock.now(), format!("web-{}", self.random.below(TARGETS as u64)));
-        let kind = ["scale-up", "scale-down"][usize::try_from(self.random.below(2)).unwrap_or(0)].to_owned();
-        let spent = self.since(now.before(EVERYBODY.1)).count();
-        if !self.paused && spent < EVERYBODY.0 as usize && self.undone(&target, &kind, now).is_none() {
-            let (incident, step, ended, waits, found) = (0, 0, Some(now), None, None);
-            let id = self.actions.len();
-            self.actions.push(Made { at: now, policy: 0, target, incident, step, kind, ended, waits, found, id });
-        }
-    }
-
     fn since(&self, since: Timestamp) -> impl Iterator<Item = &Made> {
         self.actions.iter().filter(move |made| made.at > since)
     }

@@ -3,12 +3,15 @@
 //!
 //! It predicts decisions, not the world's answer to them: samples stay as they are, whatever an action would have changed.
 
+pub(super) mod cores;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use self::cores::Cores;
 use super::settings::Live;
 use super::writer::{Home, Parts, Writer, opened};
 use crate::clock::Clock;
@@ -20,7 +23,8 @@ use crate::engine::{Compiled, Fault, Limits};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::store::{
-    Error as StoreError, PastAnswer, PastPause, PastSilence, PastSpent, Plan, SeriesRow, Store, TailSample, Which,
+    Error as StoreError, PastAnswer, PastPause, PastSilence, PastSpent, Plan, SeriesRow, Store, TailSample,
+    Which,
 };
 
 /// What a rehearsal stands on, as the server it is of does.
@@ -142,6 +146,7 @@ pub struct Rehearsal {
     spent: i64,
     counts: Counts,
     batch: Vec<(Home, TailSample)>,
+    cores: Cores,
     // Deleted when the rehearsal is over.
     _scratch: TempDir,
 }
@@ -163,6 +168,7 @@ impl Rehearsal {
         ends: Ends,
         at: Timestamp,
     ) -> Result<Self, Error> {
+        let cores = Cores::keep_to_one();
         let scratch = tempfile::Builder::new().prefix("vigil-rehearsal-").tempdir()?;
         let store =
             Store::scratch(&scratch.path().join("scratch.db")).await?.within(stage.everywhere.clone());
@@ -180,7 +186,7 @@ impl Rehearsal {
             pushes: false,
             policies: Arc::new(RwLock::default()),
         });
-        writer.rehearse(policies, 1);
+        writer.rehearse(policies, 1, cores);
         Ok(Self {
             writer,
             store,
@@ -193,6 +199,7 @@ impl Rehearsal {
             spent: 0,
             counts: Counts::default(),
             batch: Vec::new(),
+            cores,
             _scratch: scratch,
         })
     }
@@ -377,5 +384,11 @@ impl Rehearsal {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        self.cores.spread();
     }
 }

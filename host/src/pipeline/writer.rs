@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::ingest::{Arrivals, Refused, Waiting};
+use super::rehearsal::cores::Cores;
 use super::settings::Live;
 use super::worker::refusal;
 use crate::clock::Clock;
@@ -77,6 +78,8 @@ pub struct Writer {
     /// The targets that percentages are of.
     fleet: ledgers::Targets,
     unreadable: sight::Unreadable,
+    /// In a rehearsal: where a second thread may run.
+    cores: Option<Cores>,
 }
 
 impl Writer {
@@ -96,6 +99,7 @@ impl Writer {
             findings: Findings::default(),
             fleet: ledgers::Targets::default(),
             unreadable: sight::Unreadable::default(),
+            cores: None,
         }
     }
 

@@ -5,7 +5,9 @@ use serde_json::json;
 use super::plan::ActionDraft;
 use super::record::{add_action, add_audit};
 use super::sql::statements;
-use super::{ApprovalRefused, Error, Moved, Result, Store, Tx, duel, ids, ledger, on, pace, pause, rows, slot};
+use super::{
+    ApprovalRefused, Error, Moved, Result, Store, Tx, duel, ids, ledger, on, pace, pause, rows, slot,
+};
 use crate::domain::action::Step;
 use crate::domain::approval;
 use crate::domain::audit::Entry;
@@ -132,7 +134,8 @@ impl Store {
         draft.id = ids::take(&mut tx, "action", 1).await?;
         add_action(&mut tx, draft, (None, actor), now).await?;
         if draft.queued || !holds(Fault::Refunded) {
-            reserve(&mut tx, draft.id, (&draft.target, self.served_by(&draft.kind, &draft.target)), now).await?;
+            reserve(&mut tx, draft.id, (&draft.target, self.served_by(&draft.kind, &draft.target)), now)
+                .await?;
         }
         let created = Created { id: draft.id, phase: draft.phase, held };
         if let Some(keyed) = &keyed {

@@ -112,12 +112,7 @@ pub struct Finished {
 impl Store {
     /// Records the end of an attempt. None: the lease was lost, nothing of the action was changed. Otherwise
     /// what became ready.
-    pub async fn finish(
-        &self,
-        lease: &Lease,
-        done: &Finished,
-        now: Timestamp,
-    ) -> Result<Option<Settled>> {
+    pub async fn finish(&self, lease: &Lease, done: &Finished, now: Timestamp) -> Result<Option<Settled>> {
         let mut tx = self.begin().await?;
         let afforded = self.afford(&mut tx, lease, &done.ending, now).await?;
         let done = &Finished { ending: afforded, ..done.clone() };
@@ -153,8 +148,11 @@ impl Store {
         if pace::retry(tx, everywhere, next, now).await? || !holds(Fault::RetryBudget) {
             return Ok(ending.clone());
         }
-        let (most, window) = (everywhere.max_retries, humantime_serde::re::humantime::format_duration(everywhere.window));
-        let error = format!("{error}; not tried again: {most} retries in {window} are used up (guardrails.max_retries)");
+        let (most, window) =
+            (everywhere.max_retries, humantime_serde::re::humantime::format_duration(everywhere.window));
+        let error = format!(
+            "{error}; not tried again: {most} retries in {window} are used up (guardrails.max_retries)"
+        );
         Ok(Ending::Dead { error })
     }
 }

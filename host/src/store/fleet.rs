@@ -115,7 +115,10 @@ impl Writing {
         let tx = self.begun().await?;
         let (sql, list) = (tx.text(&SICK), list_of(policies));
         let rows: Vec<(i64, i64)> = on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
-        Ok(rows.into_iter().map(|(policy, count)| (policy, u32::try_from(count).unwrap_or(u32::MAX))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(policy, count)| (policy, u32::try_from(count).unwrap_or(u32::MAX)))
+            .collect())
     }
 
     /// Which targets of a policy are violated.

@@ -173,8 +173,10 @@ impl Writing {
     async fn simulated(&mut self, entry: &Entry<'_>) -> Result<Row> {
         let tx = self.begun().await?;
         let sql = tx.text(&LEDGER_SIMULATED);
-        Ok(on!(tx, c => sqlx::query_as(sql).bind(entry.policy).bind(entry.subject.0).bind(entry.since.micros())
-            .fetch_one(c).await?))
+        Ok(
+            on!(tx, c => sqlx::query_as(sql).bind(entry.policy).bind(entry.subject.0).bind(entry.since.micros())
+            .fetch_one(c).await?),
+        )
     }
 
     async fn read(&mut self, entry: &Entry<'_>, row: Row) -> Result<Ledger> {
@@ -234,7 +236,8 @@ impl Writing {
     pub async fn failures(&mut self, policies: &[i64]) -> Result<HashMap<i64, (u32, Option<Timestamp>)>> {
         let tx = self.begun().await?;
         let (sql, list) = (tx.text(&FAILURES), list_of(policies));
-        let rows: Vec<(i64, i64, Option<i64>)> = on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
+        let rows: Vec<(i64, i64, Option<i64>)> =
+            on!(tx, c => sqlx::query_as(sql).bind(list).fetch_all(c).await?);
         let one = |(policy, failed, last): (i64, i64, Option<i64>)| {
             (policy, (u32::try_from(failed).unwrap_or(u32::MAX), rows::time(last)))
         };

@@ -66,16 +66,16 @@ pub use audit::{AuditFilter, AuditRow};
 pub use claim::{Claimed, Dispatch, Lease, Planned, Task, TaskApproval};
 pub use drift::{DriftRow, Drifted};
 pub use effect::Effect;
-pub use ledger::Entry;
 pub use finish::{Ending, Finished};
 pub(crate) use fleet::Located;
 pub use fleet::OpenIncident;
-pub(crate) use pace::Unproven;
 pub use ids::Block;
 pub use ingest::{NewSample, NewSeries, PartitionSeq, SeriesRow, StandingRow, TailSample, Writing};
+pub use ledger::Entry;
 pub use list::{ActionFilter, IncidentFilter, Part, Place};
 use local::{Lite, Local};
 pub use numbers::{LastRun, QueueNumbers};
+pub(crate) use pace::Unproven;
 pub use pause::Pause;
 pub use plan::{ActionDraft, Asked, IncidentChange, IncidentDraft, Plan, Verdict, Which};
 pub use policy::{Change, Edition};
@@ -274,14 +274,13 @@ impl Store {
             }
         };
         // Until somebody says what is allowed, nothing is.
-        let everywhere =
-            Everywhere {
-                max_actions: 0,
-                window: Duration::from_hours(1),
-                max_retries: 0,
-                opposites: Arc::default(),
-                plugins: Arc::default(),
-            };
+        let everywhere = Everywhere {
+            max_actions: 0,
+            window: Duration::from_hours(1),
+            max_retries: 0,
+            opposites: Arc::default(),
+            plugins: Arc::default(),
+        };
         Ok(Self { pool, everywhere, silences: silence::Memory::default() })
     }
 

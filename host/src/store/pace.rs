@@ -85,7 +85,8 @@ impl Writing {
             let Some(rung) = policy.1.rung(step) else { break };
             // A step that does something else now begins anew.
             let same = |params: &str| {
-                serde_json::from_str::<Value>(params).is_ok_and(|params| params.as_object() == Some(rung.params))
+                serde_json::from_str::<Value>(params)
+                    .is_ok_and(|params| params.as_object() == Some(rung.params))
             };
             let mine = rows.iter().filter(|(at, kind, params, ..)| {
                 usize::try_from(*at) == Ok(step) && kind == rung.action && same(params)

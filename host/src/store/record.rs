@@ -69,7 +69,8 @@ pub(super) async fn record(tx: &mut Tx, plan: &mut Plan) -> Result<()> {
     let mut repeats: Vec<(i64, i64, i64)> = Vec::new();
     for change in &changes {
         // What only repeats is written together, as long as nothing else happens in between.
-        if let IncidentChange::Decided { incident: Which::Known(id), event_id, repeat: true, times, .. } = change
+        if let IncidentChange::Decided { incident: Which::Known(id), event_id, repeat: true, times, .. } =
+            change
             && repeats.iter().all(|(known, ..)| known != id)
         {
             repeats.push((*id, *times, *event_id));
@@ -93,7 +94,8 @@ async fn repeat(tx: &mut Tx, repeats: &mut Vec<(i64, i64, i64)>, now: Timestamp)
     if repeats.is_empty() {
         return Ok(());
     }
-    let (incidents, decisions, list) = (tx.text(&REPEATED), tx.text(&REPEAT_DECISIONS), list_of_rows(repeats));
+    let (incidents, decisions, list) =
+        (tx.text(&REPEATED), tx.text(&REPEAT_DECISIONS), list_of_rows(repeats));
     on!(&mut *tx, c => sqlx::query(incidents).bind(&list).bind(now.micros()).execute(c).await?.rows_affected());
     on!(tx, c => sqlx::query(decisions).bind(&list).bind(now.micros()).execute(c).await?.rows_affected());
     repeats.clear();

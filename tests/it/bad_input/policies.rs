@@ -51,7 +51,12 @@ fn members() -> Vec<(&'static str, Value, &'static str, Value)> {
         ("nobody to approve", with("mode", json!("approve")), "value_error", at("mode")),
         ("clear as a text", with("clear", json!("cpu < 50")), "dict_type", at("clear")),
         ("equivalence", with("equivalence", json!("shop")), "not_supported_yet", at("equivalence")),
-        ("effectiveness", rail("effectiveness", json!({"tries": 0})), "value_error", in_rails("effectiveness")),
+        (
+            "effectiveness",
+            rail("effectiveness", json!({"tries": 0})),
+            "value_error",
+            in_rails("effectiveness"),
+        ),
         ("verify", with("verify", json!({})), "not_supported_yet", at("verify")),
         ("blast radius", rail("blast_radius", json!("10%")), "value_error", in_rails("blast_radius")),
         ("storm", rail("storm", json!({})), "not_supported_yet", in_rails("storm")),

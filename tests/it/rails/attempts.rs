@@ -32,6 +32,7 @@ fn a_step_has_attempts_and_time_of_its_own() {
     }
     // The plugin's own time is longer than all three attempts took.
     let why = scene.why(&scene.incidents("target=web-1")[0]);
-    let attempts: Vec<_> = why["actions"].as_array().unwrap().iter().map(|action| &action["attempts"]).collect();
+    let attempts: Vec<_> =
+        why["actions"].as_array().unwrap().iter().map(|action| &action["attempts"]).collect();
     assert_eq!(attempts.len(), 2, "{why}");
 }

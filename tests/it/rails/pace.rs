@@ -73,8 +73,7 @@ fn of_a_group_one_at_a_time(setting: Setting) {
     scene.policy("p", "*", json!({"group": {"per": "cluster"}}), json!({}));
     let reading = |target: &str, value: f64| {
         let cluster = target.split('-').next();
-        let metric =
-            json!({"name": "heat", "value": value, "tags": {"service": target, "cluster": cluster}});
+        let metric = json!({"name": "heat", "value": value, "tags": {"service": target, "cluster": cluster}});
         let answer = scene.vigil.post_json("/api/v1/ingest", &metric);
         answer["violations"][0]["decision"].clone()
     };

@@ -67,7 +67,11 @@ pub(super) fn tag(members: &Map<String, Value>) -> Result<Option<String>, String
         .ok_or_else(|| "per is the name of a tag, 1 to 255 characters".to_owned())
 }
 
-pub(super) fn members<'v>(value: &'v Value, what: &str, known: &[&str]) -> Result<&'v Map<String, Value>, String> {
+pub(super) fn members<'v>(
+    value: &'v Value,
+    what: &str,
+    known: &[&str],
+) -> Result<&'v Map<String, Value>, String> {
     let Value::Object(members) = value else {
         return Err(format!("{what} is an object with {}", known.join(", ")));
     };

@@ -62,7 +62,5 @@ fn ranged(members: &Map<String, Value>, name: &str, most: u32) -> Result<Option<
 fn within(members: &Map<String, Value>) -> Result<Option<std::time::Duration>, String> {
     let Some(given) = members.get("within") else { return Ok(None) };
     let within = duration(given).filter(|within| !within.is_zero());
-    within
-        .map(Some)
-        .ok_or_else(|| "within is a duration like \"1h\", above zero, at most 30 days".to_owned())
+    within.map(Some).ok_or_else(|| "within is a duration like \"1h\", above zero, at most 30 days".to_owned())
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{fleet, pace};
 use super::promote::{Said, terms};
 use super::steps::steps;
+use super::{fleet, pace};
 
 use crate::api::input::Fields;
 use crate::api::problem::{Invalid, Problem};
@@ -40,15 +40,8 @@ const MEMBERS: [&str; 17] = [
 /// Members whose meaning this version does not have yet: refused, never ignored.
 const NOT_YET: [&str; 2] = ["verify", "equivalence"];
 /// Guardrails whose meaning this version does not have yet.
-const RAILS_NOT_YET: [&str; 7] = [
-    "storm",
-    "opposites",
-    "verdict",
-    "verify",
-    "max_concurrent",
-    "failure_domain",
-    "equivalence",
-];
+const RAILS_NOT_YET: [&str; 7] =
+    ["storm", "opposites", "verdict", "verify", "max_concurrent", "failure_domain", "equivalence"];
 /// What stands after `/api/v1/policies/` otherwise: a policy of that name could be made and never read.
 const ROUTES: [&str; 3] = ["evaluate", "reload", "backtest"];
 pub(super) const RAILS: [&str; 19] = [

@@ -134,12 +134,15 @@ fn guardrails() -> Value {
             "changes": {"type": "integer", "minimum": 2, "maximum": FLAPS}, "within": {"$ref": "#/$defs/duration"}}}),
         "ramp" => json!({"type": ["object", "null"], "additionalProperties": false, "properties": {
             "most": {"type": "integer", "minimum": 1, "maximum": STEEPEST}, "within": {"$ref": "#/$defs/duration"}}}),
-        "group" => json!({"type": ["object", "null"], "additionalProperties": false, "required": ["per"], "properties": {
-            "per": {"type": "string", "minLength": 1, "maxLength": 255}, "max": {"type": "integer", "minimum": 1, "maximum": 1_000}}}),
+        "group" => {
+            json!({"type": ["object", "null"], "additionalProperties": false, "required": ["per"], "properties": {
+            "per": {"type": "string", "minLength": 1, "maxLength": 255}, "max": {"type": "integer", "minimum": 1, "maximum": 1_000}}})
+        }
         "effectiveness" => json!({"type": ["object", "null"], "additionalProperties": false, "properties": {
             "percent": {"type": "integer", "minimum": 1, "maximum": 100},
             "tries": {"type": "integer", "minimum": 1, "maximum": 1_000}, "within": {"$ref": "#/$defs/duration"}}}),
-        "for" | "keep" | "cooldown" | "window" | "settle" | "timeout" | "relapse" | "rest" | "max_event_age" => {
+        "for" | "keep" | "cooldown" | "window" | "settle" | "timeout" | "relapse" | "rest"
+        | "max_event_age" => {
             json!({"$ref": "#/$defs/duration"})
         }
         // Whatever the reader knows more of.

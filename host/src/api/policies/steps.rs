@@ -47,7 +47,8 @@ fn step(item: &Value, loc: Vec<Value>, last: bool) -> Result<Step, Vec<Invalid>>
             "Value error, settle is a duration like \"2m\", at most 30 days",
         );
     }
-    let attempts = fields.int("attempts", 1..=i64::from(ATTEMPTS)).and_then(|count| u32::try_from(count).ok());
+    let attempts =
+        fields.int("attempts", 1..=i64::from(ATTEMPTS)).and_then(|count| u32::try_from(count).ok());
     let given = fields.get("timeout");
     let timeout = given.and_then(timeout);
     if given.is_some() && timeout.is_none() {

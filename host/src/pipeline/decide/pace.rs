@@ -20,9 +20,10 @@ impl Deciding<'_> {
         ledger.pace.unproven += self.reserved.get(&(pair.policy, false)).copied().unwrap_or(0);
         if let Some(tag) = compiled.policy.guardrails.group_tag() {
             let here = ledger.fleet.domains.place(Some(tag));
-            let mine = self.touched.iter().filter(|(target, _)| {
-                *target != pair.target && compiled.pattern.matches(target)
-            });
+            let mine = self
+                .touched
+                .iter()
+                .filter(|(target, _)| *target != pair.target && compiled.pattern.matches(target));
             let near = mine.filter(|(_, domains)| domains.place(Some(tag)).counts(&here));
             ledger.pace.grouped += number(near.count());
         }

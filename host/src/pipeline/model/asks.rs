@@ -1,7 +1,7 @@
 //! People in the model: they say yes or no to what waits, or nothing.
 
 use super::promises::promise;
-use super::{Made, World};
+use super::{EVERYBODY, Made, TARGETS, World};
 use crate::domain::Timestamp;
 use crate::domain::decide::Awaiting;
 use crate::domain::policy::{Mode, Policy};
@@ -54,6 +54,29 @@ impl World {
         }
         let pair = Pair { policy: made.policy, target: made.target.clone(), simulated: false };
         self.refuse(&pair, now);
+    }
+
+    /// A person scales a target, if nothing is against it.
+    pub(super) fn by_hand(&mut self) {
+        let (now, target) = (self.clock.now(), format!("web-{}", self.random.below(TARGETS as u64)));
+        let kind = ["scale-up", "scale-down"][usize::try_from(self.random.below(2)).unwrap_or(0)].to_owned();
+        let spent = self.since(now.before(EVERYBODY.1)).count();
+        if !self.paused && spent < EVERYBODY.0 as usize && self.undone(&target, &kind, now).is_none() {
+            let (incident, step, ended, waits, found) = (0, 0, Some(now), None, None);
+            let id = self.actions.len();
+            self.actions.push(Made {
+                at: now,
+                policy: 0,
+                target,
+                incident,
+                step,
+                kind,
+                ended,
+                waits,
+                found,
+                id,
+            });
+        }
     }
 
     /// A policy acts where it may, and asks where it has to, once, and not right after a no.

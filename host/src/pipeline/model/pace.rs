@@ -78,9 +78,8 @@ impl World {
         let found = self.found(pair.policy, now.before(within));
         let helped = found.iter().take_while(|(_, found)| *found == Found::Helped).count();
         let elsewhere = || self.unproven_elsewhere(&pair.target, now);
-        let near = |made: &&Made| {
-            compiled.pattern.matches(&made.target) && zone(&made.target) == zone(&pair.target)
-        };
+        let near =
+            |made: &&Made| compiled.pattern.matches(&made.target) && zone(&made.target) == zone(&pair.target);
         let steps = || (0..).map_while(|step| compiled.policy.rung(step).map(|rung| (step, rung.action)));
         let share = |kind: &str| {
             let (used, limit, until) = (self.scaled(now), SCALES.0, None);

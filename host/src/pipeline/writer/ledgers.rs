@@ -1,7 +1,7 @@
 //! What the decision is told of the past: read in the transaction that may add to it, under lock.
 
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,7 +141,8 @@ impl Writer {
         spending.retain(|id| policies.by_id(*id).is_some_and(|of| of.policy.mode.acts()));
         let shared = self.shared(tx, &spending, (findings.list.len(), now)).await;
         let shared = self.sees(|| "what everybody shares".to_owned(), shared)?;
-        let sight = if shared.is_some() || !holds(Fault::Unreadable) { Sight::Clear } else { Sight::Unreadable };
+        let sight =
+            if shared.is_some() || !holds(Fault::Unreadable) { Sight::Clear } else { Sight::Unreadable };
         let mut shared = shared.unwrap_or_default();
         if !holds(Fault::Unreadable) {
             shared.everybody.limit = u32::MAX;
@@ -195,6 +196,9 @@ impl Writer {
         if !acting.is_empty() {
             self.fleet.refresh(tx, now).await?;
             let mut counts = Counts::of(tx, spending).await?;
+            // Mostly the window that all share is as long as the policies' own.
+            let since = now.before(self.parts.store.everywhere().window);
+            counts.touches.insert(since, shared.everybody.used);
             for compiled in &acting {
                 let (known, watched) = self.fleet.of(compiled);
                 let of = self.of_policy(tx, compiled, (&mut counts, known, watched), (most, now)).await?;

@@ -70,7 +70,9 @@ impl Paces {
         // What was done to the very target is judged by this very decision, or stands in its slot.
         let others = |one: &&Unproven| one.at.0 != pair.target;
         if rails.ramp.is_some() {
-            pace.unproven = count(self.unproven.iter().filter(|one| one.policy == Some(policy.id)).filter(others).count());
+            pace.unproven = count(
+                self.unproven.iter().filter(|one| one.policy == Some(policy.id)).filter(others).count(),
+            );
         }
         if let Some(tag) = rails.group_tag() {
             let here = place.place(Some(tag));

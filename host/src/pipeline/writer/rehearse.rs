@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use super::{Writer, ledgers};
-use crate::domain::event::{Identity, NO_TARGET, partition_of};
 use crate::domain::Timestamp;
+use crate::domain::event::{Identity, NO_TARGET, partition_of};
 use crate::domain::fleet::Alive;
 use crate::engine::{Compiled, Findings, Limits, Observed, Partition, PolicySet, SeriesKey};
 use crate::pipeline::decide::{About, Came, Deciding};
+use crate::pipeline::rehearsal::cores::Cores;
 use crate::store::{Error, IncidentChange, Plan, SeriesRow, TailSample};
 
 /// Where a series is: its partition, and its place there.
@@ -17,7 +18,8 @@ pub(in crate::pipeline) type Home = (u16, SeriesKey);
 
 impl Writer {
     /// Prepares it to live the past again, under those policies.
-    pub(in crate::pipeline) fn rehearse(&mut self, compiled: Vec<Arc<Compiled>>, rev: i64) {
+    pub(in crate::pipeline) fn rehearse(&mut self, compiled: Vec<Arc<Compiled>>, rev: i64, cores: Cores) {
+        self.cores = Some(cores);
         self.fleet = ledgers::Targets::of_its_own();
         self.put_in_force(compiled, rev);
     }
@@ -70,9 +72,15 @@ impl Writer {
             vec![observe((&mut self.partitions, 0), samples, &policies, (now, limits))]
         } else {
             let middle = self.partitions.len() / 2;
+            let cores = self.cores;
             let (low, high) = self.partitions.split_at_mut(middle);
             std::thread::scope(|scope| {
-                let there = scope.spawn(|| observe((high, middle), samples, &policies, (now, limits)));
+                let there = scope.spawn(|| {
+                    if let Some(cores) = cores {
+                        cores.spread();
+                    }
+                    observe((high, middle), samples, &policies, (now, limits))
+                });
                 let here = observe((low, 0), samples, &policies, (now, limits));
                 vec![here, there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
             })
@@ -161,7 +169,8 @@ fn observe(
 ) -> Half {
     let mut half = Half::default();
     for (place, ((at, key), sample)) in samples.iter().enumerate() {
-        let Some(partition) = usize::from(*at).checked_sub(first).and_then(|at| partitions.get_mut(at)) else {
+        let Some(partition) = usize::from(*at).checked_sub(first).and_then(|at| partitions.get_mut(at))
+        else {
             continue;
         };
         let before = half.findings.list.len();

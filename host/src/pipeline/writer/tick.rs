@@ -103,7 +103,9 @@ impl Writer {
         for row in over.iter().chain(&unheard) {
             let pair = pair_of(row);
             if let std::collections::hash_map::Entry::Vacant(vacant) = ledgers.entry(pair) {
-                let ledger = tx.ledger(Entry { policy: row.policy_id, subject: row.subject(), since: now, ladder: true }).await;
+                let ledger = tx
+                    .ledger(Entry { policy: row.policy_id, subject: row.subject(), since: now, ladder: true })
+                    .await;
                 let name = policies.by_id(row.policy_id).map(|of| of.policy.name.as_str());
                 let what = || format!("policy {} on target {}", name.unwrap_or_default(), row.target);
                 if let Some(ledger) = self.sees(what, ledger)? {

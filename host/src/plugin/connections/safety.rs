@@ -27,7 +27,8 @@ impl Random {
     }
 }
 
-const METHODS: [(Method, &str); 3] = [(Method::Get, "GET"), (Method::Post, "POST"), (Method::Delete, "DELETE")];
+const METHODS: [(Method, &str); 3] =
+    [(Method::Get, "GET"), (Method::Post, "POST"), (Method::Delete, "DELETE")];
 
 fn rule(method: &str, path: &str) -> RuleSettings {
     let (methods, path, query) = (vec![method.to_owned()], path.to_owned(), Vec::new());
@@ -50,9 +51,8 @@ fn meaning(pattern: &str) -> regex::Regex {
 /// The first call that is let out without a rule, or not although there is one.
 fn ungranted(seed: u64) -> Option<String> {
     let mut random = Random(seed);
-    let rules: Vec<(usize, String)> = (0..random.below(4))
-        .map(|_| (random.below(3), random.path(&["a", "b", "*", "**"])))
-        .collect();
+    let rules: Vec<(usize, String)> =
+        (0..random.below(4)).map(|_| (random.below(3), random.path(&["a", "b", "*", "**"]))).collect();
     let settings: Vec<RuleSettings> =
         rules.iter().map(|(method, path)| rule(METHODS[*method].1, path)).collect();
     let compiled = Rules::new(&settings).unwrap();
