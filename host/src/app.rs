@@ -128,7 +128,7 @@ impl App {
         let settings = Live::new(Settings::of(&config), consumers(&config, &door, set_level));
         settings::load(&store, &settings).await?;
         let policies = Arc::new(RwLock::default());
-        let (ingest, arrivals) = Ingest::new();
+        let (ingest, arrivals) = Ingest::new(metrics.books().clone());
         let (simulator, orders) = Simulator::new();
         let running = Running::default();
         let writer = Writer::new(WriterParts {

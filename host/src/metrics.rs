@@ -4,6 +4,7 @@
 //! values come from outside are bounded: what is new after the limit is counted under `other`.
 
 mod approvals;
+mod books;
 mod bounded;
 mod buckets;
 mod held;
@@ -15,6 +16,7 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use books::{Books, Underway};
 pub use bounded::{Bounded, OTHER};
 use buckets::{
     ATTEMPT_SECONDS, BATCH_SIZES, COMMIT_SECONDS, DRIFT_SECONDS, REPAIR_SECONDS, REQUEST_SECONDS,
@@ -65,6 +67,7 @@ pub struct Metrics {
     ingest_rejected: IntCounterVec,
     unreadable: IntGauge,
     approvals: approvals::Approvals,
+    books: Books,
 }
 
 /// Index into [`Metrics::words`].
@@ -215,6 +218,7 @@ impl Metrics {
                 "Parts of what limits actions that can't be read: nothing is done where one is",
             )?,
             approvals: approvals::Approvals::new(&make)?,
+            books: Books::new(&make)?,
             registry,
         })
     }

@@ -272,7 +272,7 @@ fn the_components_are_built_from_this_tree() {
 #[test]
 fn each_invariant_names_its_tests_and_faults() {
     let root = root();
-    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let table = read("host/INVARIANTS.md");
     let rows: Vec<&str> =
         table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")).collect();

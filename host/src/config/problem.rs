@@ -145,7 +145,7 @@ fn leaf(value: &Value) -> &Value {
 }
 
 /// `; did you mean …?` for the known name nearest to this one, if any is near.
-fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let near =
         known.map(|other| (strsim::jaro_winkler(name, other), other)).filter(|(score, _)| *score > 0.8);
     let best = near.max_by(|(a, _), (b, _)| a.total_cmp(b));

@@ -20,6 +20,7 @@ use super::approve::{Approve, Approved};
 use super::known::Known;
 pub use super::writer::{Parts, Writer};
 use crate::domain::Event;
+use crate::metrics::{Books, Underway};
 
 /// Requests waiting for the writer.
 const REQUESTS: usize = 4_096;
@@ -76,6 +77,7 @@ pub(super) struct Waiting {
     pub(super) request: Request,
     pub(super) reply: oneshot::Sender<Reply>,
     _room: OwnedSemaphorePermit,
+    _underway: Underway,
 }
 
 /// The door to the writer. Cheap to clone.
@@ -83,6 +85,7 @@ pub(super) struct Waiting {
 pub struct Ingest {
     send: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
+    books: Books,
     known: Arc<Known>,
     look: Arc<Look>,
     approvals: mpsc::Sender<Approving>,
@@ -111,12 +114,12 @@ impl std::fmt::Debug for Waiting {
 impl Ingest {
     /// A door, and what comes through it.
     #[must_use]
-    pub fn new() -> (Self, Arrivals) {
+    pub fn new(books: Books) -> (Self, Arrivals) {
         let (send, receive) = mpsc::channel(REQUESTS);
         let look = Arc::new(Look { asked: Notify::new(), seen: watch::Sender::new(-1) });
         let room = Arc::new(Semaphore::new(EVENTS));
         let (approvals, asks) = mpsc::channel(APPROVALS);
-        let door = Self { send, room, known: Arc::default(), look: Arc::clone(&look), approvals };
+        let door = Self { send, room, known: Arc::default(), look: Arc::clone(&look), approvals, books };
         (door, Arrivals(receive, look, Some(asks)))
     }
 
@@ -149,10 +152,12 @@ impl Ingest {
         let weight = u32::try_from(request.events.len()).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(|_| Refused::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.send.try_send(Waiting { request, reply, _room: room }).map_err(|wrong| match wrong {
-            mpsc::error::TrySendError::Full(_) => Refused::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Refused::Closing,
+        let (slot, count) = (self.send.try_reserve(), request.events.len());
+        let slot = slot.map_err(|wrong| match wrong {
+            mpsc::error::TrySendError::Full(()) => Refused::Overloaded,
+            mpsc::error::TrySendError::Closed(()) => Refused::Closing,
         })?;
+        slot.send(Waiting { request, reply, _room: room, _underway: self.books.received(count) });
         answer.await.unwrap_or(Err(Refused::Closing))
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::ingest::{Arrivals, Refused, Waiting};
+use super::ingest::{Arrivals, Refused, Reply, Request, Waiting};
 use super::rehearsal::cores::Cores;
 use super::settings::Live;
 use super::worker::refusal;
@@ -78,6 +78,8 @@ pub struct Writer {
     /// The targets that percentages are of.
     fleet: ledgers::Targets,
     unreadable: sight::Unreadable,
+    /// Events that the transaction at hand has stored.
+    stored: usize,
     /// In a rehearsal: where a second thread may run.
     cores: Option<Cores>,
 }
@@ -99,6 +101,7 @@ impl Writer {
             findings: Findings::default(),
             fleet: ledgers::Targets::default(),
             unreadable: sight::Unreadable::default(),
+            stored: 0,
             cores: None,
         }
     }
@@ -160,7 +163,7 @@ impl Writer {
     /// A batch that fails on one request's data is tried request by request.
     async fn serve_distinct(&mut self, batch: Vec<Waiting>) {
         let requests: Vec<_> = batch.iter().map(|waiting| &waiting.request).collect();
-        match self.record(&requests).await {
+        match self.booked(&requests).await {
             Ok(answers) => {
                 for (waiting, answer) in batch.into_iter().zip(answers) {
                     // A client that went away has its events stored all the same.
@@ -169,7 +172,10 @@ impl Writer {
             }
             Err(Error::Data(_) | Error::Conflict) if batch.len() > 1 => {
                 for waiting in batch {
-                    let answer = self.record(&[&waiting.request]).await;
+                    let answer = self.booked(&[&waiting.request]).await;
+                    if answer.is_err() {
+                        self.parts.metrics.books().refused(waiting.request.events.len());
+                    }
                     let _ = waiting.reply.send(one(answer));
                 }
             }
@@ -177,10 +183,25 @@ impl Writer {
                 tracing::warn!(error = %wrong, requests = batch.len(), "a batch was not stored");
                 let refused = refused(&wrong);
                 for waiting in batch {
+                    self.parts.metrics.books().refused(waiting.request.events.len());
                     let _ = waiting.reply.send(Err(refused.clone()));
                 }
             }
         }
+    }
+
+    /// Records requests, and writes into the books what became of their events.
+    async fn booked(&mut self, requests: &[&Request]) -> Result<Vec<Reply>, Error> {
+        self.stored = 0;
+        let answers = self.record(requests).await?;
+        let count = |answered: fn(&Reply) -> bool| -> usize {
+            let of = requests.iter().zip(&answers).filter(|(_, answer)| answered(answer));
+            of.map(|(request, _)| request.events.len()).sum()
+        };
+        let books = self.parts.metrics.books();
+        books.refused(count(Result::is_err));
+        books.repeated(count(Result::is_ok).saturating_sub(self.stored));
+        Ok(answers)
     }
 
     /// Reads the policies again if their revision has moved.
@@ -256,7 +277,7 @@ impl Writer {
     }
 }
 
-fn one(answers: Result<Vec<super::ingest::Reply>, Error>) -> super::ingest::Reply {
+fn one(answers: Result<Vec<Reply>, Error>) -> Reply {
     match answers {
         Ok(mut answers) => answers.pop().unwrap_or(Err(Refused::Closing)),
         Err(wrong) => Err(refused(&wrong)),

@@ -13,7 +13,7 @@ use crate::domain::plan::PlanReport;
 
 statements! { pub(super) STATEMENTS:
     TASK = "SELECT a.id, a.execution_id, a.kind, a.target, a.target_kind, a.namespace, a.labels, a.params,
-        a.attempts, a.max_attempts, a.incident_id, a.event_id, a.policy_name, a.origin, a.priority, a.state,
+        a.attempts, a.max_attempts, a.timeout_us, a.incident_id, a.event_id, a.policy_name, a.origin, a.priority, a.state,
         a.created_at, a.expires_at, p.state AS approval_state, p.plan AS approval_plan, p.plan_hash AS approval_hash,
         (SELECT q.version FROM policy q WHERE q.id = p.policy_id AND q.enabled) AS policy_now
         FROM action a LEFT JOIN approval p ON p.action_id = a.id WHERE a.id = $1";

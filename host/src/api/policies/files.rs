@@ -11,7 +11,7 @@ use self::met::met;
 use super::read::draft;
 use crate::api::input::holds_nul;
 use crate::clock::Clock;
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, Config, did_you_mean};
 use crate::domain::policy::{Mode, Policy, Source};
 use crate::store::{Change, Edition, Store};
 
@@ -343,7 +343,16 @@ pub fn parsed(text: &str) -> Result<Vec<Value>, Unparsed> {
     })?;
     let list = match value {
         Value::Null => json!([]),
-        Value::Object(mut members) => members.remove("policies").unwrap_or(json!([])),
+        Value::Object(mut members) => match members.remove("policies") {
+            Some(policies) => policies,
+            None => match members
+                .keys()
+                .find(|key| !did_you_mean(key, std::iter::once("policies")).is_empty())
+            {
+                Some(key) => return Err(wrong(format!("has no `policies`; did you mean it by `{key}`?"))),
+                None => json!([]),
+            },
+        },
         other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => other,
     };
     match list {

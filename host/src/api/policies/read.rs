@@ -11,6 +11,7 @@ use super::{fleet, pace};
 use crate::api::input::Fields;
 use crate::api::problem::{Invalid, Problem};
 use crate::cel::Program;
+use crate::config::did_you_mean;
 use crate::domain::approval::Terms;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::ladder::{self, ATTEMPTS, TRIES};
@@ -117,7 +118,9 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
         }
     }
     for stranger in fields.strangers(&MEMBERS).into_iter().filter(|name| !NOT_YET.contains(&name.as_str())) {
-        warnings.push(format!("unknown member `{stranger}` is ignored"));
+        let absent = MEMBERS.into_iter().filter(|member| fields.get(member).is_none());
+        let hint = did_you_mean(&stranger, absent);
+        warnings.push(format!("unknown member `{stranger}` is ignored{hint}"));
     }
     let steps = steps(&mut fields);
     let condition = condition(&mut fields, &mut warnings)?;

@@ -155,6 +155,7 @@ pub(super) fn read(
         fields.fault("value_error", "starts_at", "Value error, a silence begins within a year");
     }
     let ends_at = end(&mut fields, starts_at, now);
+    never(&mut fields, recurring.as_ref(), (starts_at.max(now), ends_at));
     for stranger in fields.strangers(&MEMBERS) {
         fields.fault("extra_forbidden", &stranger, "Extra inputs are not permitted");
     }
@@ -162,6 +163,18 @@ pub(super) fn read(
         return Err(Problem::invalid(fields.faults));
     }
     Ok(Wish { matchers, starts_at, ends_at, recurring, comment })
+}
+
+/// A calendar whose days do not come before the end.
+fn never(fields: &mut Fields<'_>, recurring: Option<&Recurring>, (from, to): (Timestamp, Option<Timestamp>)) {
+    let Some(calendar) = recurring.and_then(|recurring| Calendar::new(recurring).ok()) else { return };
+    let first = calendar.upcoming(from, 1).first().map(|(from, _)| *from);
+    if let (Some(first), Some(to)) = (first, to)
+        && first >= to
+    {
+        let msg = format!("Value error, it would never hold: its days begin at {first}, after it has ended");
+        fields.fault("value_error", "ends_at", msg);
+    }
 }
 
 /// The matchers, each in its one form.

@@ -80,7 +80,10 @@ impl<'c> Checker<'c, '_> {
             (known, _) if METHODS.contains(&known) => {
                 self.refuse_at(at, format!("{name}() is called on a value; write value.{name}(..)"))
             }
-            _ => self.unknown_function(e, name, &FUNCTIONS),
+            _ => {
+                let known: Vec<&str> = FUNCTIONS.iter().chain(&WINDOWS).copied().collect();
+                self.unknown_function(e, name, &known)
+            }
         }
     }
 

@@ -44,6 +44,13 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
 /// What the files say against what the server has. Faults in files are said before anything is asked.
 pub(super) fn made(wanted: &Wanted, remote: &Remote) -> Result<Plan, Error> {
     let sources = Sources::sound(&wanted.files)?;
+    if wanted.prune && sources.policies.is_empty() {
+        let why =
+            "these files hold no policy, and --prune would remove every one that a file has ever brought";
+        return Err(Error::Failed(format!(
+            "{why}; nothing was changed. Remove them with `vigil policy delete`"
+        )));
+    }
     let server = remote.all()?;
     let mut plan = diff::plan(&sources.policies, &server, wanted.prune);
     let removed = |name: &str| plan.is(name, |change| matches!(change, Change::Remove { .. }));

@@ -174,8 +174,15 @@ impl Sources {
         }
         match files::checked(&entry) {
             Ok(draft) => {
-                let warned = draft.warnings.iter().map(|warning| finding(at, None, warning.clone()));
-                self.warnings.extend(warned);
+                // What is nearly a member was meant to be one: a policy without it may act on everything.
+                let (meant, warned): (Vec<&String>, Vec<&String>) =
+                    draft.warnings.iter().partition(|warning| warning.contains("; did you mean `"));
+                self.warnings.extend(warned.into_iter().map(|warning| finding(at, None, warning.clone())));
+                if !meant.is_empty() {
+                    let said = |text: &String| finding(at, None, text.replace(" is ignored;", ";"));
+                    self.faults.extend(meant.into_iter().map(said));
+                    return;
+                }
                 self.policies.push(Sound { file: file.to_owned(), at, written: entry, draft });
             }
             Err(problem) => {
