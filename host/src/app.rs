@@ -121,8 +121,7 @@ impl App {
             config.server.tls.as_ref().map(tls::Certificate::read).transpose().map_err(Error::Tls)?;
         let metrics = Arc::new(Metrics::new().map_err(|wrong| Error::Metrics(wrong.to_string()))?);
         let (store, installation) = migrated(&config, &clock).await?;
-        let (queue, plugins) = (open_queue(&config, &installation)?, open_plugins(&config).await?);
-        budgets::route(&config, &store, &plugins);
+        let (queue, plugins) = (open_queue(&config, &installation)?, open_plugins(&config, &store).await?);
         let sources = read_policies(&config, &store, &clock).await?;
         let door = door(&config, &store, &clock).await?;
         let settings = Live::new(Settings::of(&config), consumers(&config, &door, set_level));
@@ -271,7 +270,7 @@ fn open_queue(config: &Config, installation: &str) -> Result<Queue, Error> {
     })
 }
 
-async fn open_plugins(config: &Config) -> Result<Plugins, Error> {
+async fn open_plugins(config: &Config, store: &Store) -> Result<Plugins, Error> {
     let compiler = std::env::current_exe().map_err(|why| Error::DataDir {
         dir: config.server.data_dir.clone(),
         why: format!("this program's own file can't be found, so no plugin can be compiled: {why}"),
@@ -282,7 +281,9 @@ async fn open_plugins(config: &Config) -> Result<Plugins, Error> {
         now: || Clock::System.now().micros(),
         env: &crate::config::environment,
     };
-    Ok(Plugins::open(config.plugins.clone(), setup).await?)
+    let plugins = Plugins::open(config.plugins.clone(), setup).await?;
+    budgets::route(config, store, &plugins);
+    Ok(plugins)
 }
 
 fn parts(

@@ -137,7 +137,8 @@ impl Pace {
             return Some(step);
         };
         let done = |step: usize| self.achieved.get(step).copied().unwrap_or_default();
-        (step..).take_while(|step| spec.rung(*step).is_some()).find(|step| asked.holds(done(*step)))
+        let last = spec.steps.len();
+        (step..=last).take_while(|step| spec.rung(*step).is_some()).find(|step| asked.holds(done(*step)))
     }
 }
 

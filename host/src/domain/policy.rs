@@ -281,8 +281,7 @@ impl Pattern {
     pub fn new(text: &str) -> Result<Self, String> {
         match text {
             "" if holds(Fault::EmptyPattern) => Err("must not be blank".to_owned()),
-            "" => Ok(Self::Everything),
-            "all" | "*" => Ok(Self::Everything),
+            "" | "all" | "*" => Ok(Self::Everything),
             literal if !literal.contains('*') => Ok(Self::Exactly(literal.to_owned())),
             glob => {
                 // Braces are ordinary characters in a shell pattern, alternatives in globset.

@@ -258,9 +258,9 @@ impl Store {
 
     /// What was spent of the shared ledger then: the policy, none where it was not one's own doing; the target; when.
     pub async fn past_spent(&self, from: Timestamp, to: Timestamp) -> Result<Vec<PastSpent>> {
+        type Row = (i64, String, String, i64, Option<String>, String, String, Option<i64>);
         let mut tx = self.reading().await?;
         let sql = tx.text(&SPENT);
-        type Row = (i64, String, String, i64, Option<String>, String, String, Option<i64>);
         let rows: Vec<Row> =
             on!(&mut tx, c => sqlx::query_as(sql).bind(from.micros()).bind(to.micros()).fetch_all(c).await?);
         let spent = |(policy, origin, target, at, plugin, kind, state, ended): Row| {

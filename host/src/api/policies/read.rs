@@ -112,16 +112,7 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
     let action = fields.text("action", 1..=255, true);
     let params = fields.object("params").unwrap_or_default();
     let guardrails = guardrails(&mut fields, &params);
-    for member in NOT_YET {
-        if fields.get(member).is_some() {
-            fields.fault("not_supported_yet", member, format!("`{member}` is not supported yet"));
-        }
-    }
-    for stranger in fields.strangers(&MEMBERS).into_iter().filter(|name| !NOT_YET.contains(&name.as_str())) {
-        let absent = MEMBERS.into_iter().filter(|member| fields.get(member).is_none());
-        let hint = did_you_mean(&stranger, absent);
-        warnings.push(format!("unknown member `{stranger}` is ignored{hint}"));
-    }
+    strangers(&mut fields, &mut warnings);
     let steps = steps(&mut fields);
     let condition = condition(&mut fields, &mut warnings)?;
     let clear = clear(&mut fields, &mut warnings)?;
@@ -150,6 +141,20 @@ pub fn draft(value: &Value) -> Result<Draft, Fault> {
             warnings,
         }),
         _ => Err(Problem::invalid(fields.faults)),
+    }
+}
+
+/// Members that are none, or not yet.
+fn strangers(fields: &mut Fields<'_>, warnings: &mut Vec<String>) {
+    for member in NOT_YET {
+        if fields.get(member).is_some() {
+            fields.fault("not_supported_yet", member, format!("`{member}` is not supported yet"));
+        }
+    }
+    for stranger in fields.strangers(&MEMBERS).into_iter().filter(|name| !NOT_YET.contains(&name.as_str())) {
+        let absent = MEMBERS.into_iter().filter(|member| fields.get(member).is_none());
+        let hint = did_you_mean(&stranger, absent);
+        warnings.push(format!("unknown member `{stranger}` is ignored{hint}"));
     }
 }
 

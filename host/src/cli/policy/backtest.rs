@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
                 None => ask(options).await,
             }
         };
-        with_progress(work).await
+        Box::pin(with_progress(work)).await
     })?;
     if options.output == Form::Json {
         output::line(&answer);

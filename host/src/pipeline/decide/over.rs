@@ -15,12 +15,11 @@ impl Deciding<'_> {
     /// What a finding that is no violation means for an incident that stands.
     pub(super) fn unviolated(&mut self, compiled: &Compiled, finding: &Finding, pair: &Pair) -> Came {
         let clear = match finding.truth {
-            Truth::Clear => true,
-            Truth::Between => !holds(Fault::Between),
-            Truth::Met => false,
             // Neither: what has been clear for a while may go on to be so.
             Truth::NoData | Truth::Failed if holds(Fault::NoDataClears) => return Came::Nothing,
-            Truth::NoData | Truth::Failed => true,
+            Truth::Clear | Truth::NoData | Truth::Failed => true,
+            Truth::Between => !holds(Fault::Between),
+            Truth::Met => false,
         };
         let standing = self.ledgers.get(pair).and_then(|ledger| ledger.incident.clone());
         let Some(incident) = standing.filter(|_| clear) else {

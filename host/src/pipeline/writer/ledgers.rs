@@ -8,11 +8,10 @@ use std::time::Duration;
 use super::Writer;
 use super::pace::Paces;
 use crate::domain::Timestamp;
-use crate::domain::decide::{Ledger, Sight, Spent};
+use crate::domain::decide::{Ledger, Sight};
 use crate::domain::event::partition_of;
 use crate::domain::fleet::{Alive, Counted, Domains, Parts, Place};
 use crate::domain::mutant::{Fault, holds};
-use crate::domain::silence::Active;
 use crate::engine::{Compiled, Finding, Findings};
 use crate::pipeline::decide::Pair;
 use crate::store::{Entry, Error, Located, Writing};
@@ -116,9 +115,8 @@ struct OfPolicy {
 /// What all pairs of one transaction share; without anything in it nothing is allowed.
 #[derive(Debug, Default)]
 struct Shared {
-    everybody: Spent,
-    paused: Option<Option<Timestamp>>,
-    silences: Active,
+    /// The pause, the silences, and what everybody has spent.
+    common: Ledger,
     of: HashMap<i64, OfPolicy>,
     paces: Paces,
 }
@@ -145,7 +143,7 @@ impl Writer {
             if shared.is_some() || !holds(Fault::Unreadable) { Sight::Clear } else { Sight::Unreadable };
         let mut shared = shared.unwrap_or_default();
         if !holds(Fault::Unreadable) {
-            shared.everybody.limit = u32::MAX;
+            shared.common.everybody.limit = u32::MAX;
         }
         let mut pairs = Vec::with_capacity(findings.list.len());
         let mut seen = HashSet::new();
@@ -188,9 +186,9 @@ impl Writer {
     ) -> Result<Shared, Error> {
         let (policies, mut shared) = (Arc::clone(&self.policies), Shared::default());
         if !spending.is_empty() {
-            shared.everybody = tx.spent(self.parts.store.everywhere(), now).await?;
-            shared.paused = tx.paused(now).await?;
-            shared.silences = tx.silenced(&self.parts.store, now).await?;
+            shared.common.everybody = tx.spent(self.parts.store.everywhere(), now).await?;
+            shared.common.paused = tx.paused(now).await?;
+            shared.common.silences = tx.silenced(&self.parts.store, now).await?;
         }
         let acting: Vec<&Arc<Compiled>> = spending.iter().filter_map(|id| policies.by_id(*id)).collect();
         if !acting.is_empty() {
@@ -198,7 +196,7 @@ impl Writer {
             let mut counts = Counts::of(tx, spending).await?;
             // Mostly the window that all share is as long as the policies' own.
             let since = now.before(self.parts.store.everywhere().window);
-            counts.touches.insert(since, shared.everybody.used);
+            counts.touches.insert(since, shared.common.everybody.used);
             for compiled in &acting {
                 let (known, watched) = self.fleet.of(compiled);
                 let of = self.of_policy(tx, compiled, (&mut counts, known, watched), (most, now)).await?;
@@ -218,9 +216,9 @@ impl Writer {
     ) -> Result<Ledger, Error> {
         let (policy, everywhere) = (&compiled.policy, self.parts.store.everywhere());
         let mut ledger = Ledger {
-            paused: shared.paused,
-            silences: shared.silences.clone(),
-            everybody: shared.everybody,
+            paused: shared.common.paused,
+            silences: shared.common.silences.clone(),
+            everybody: shared.common.everybody,
             opposites: Arc::clone(&everywhere.opposites),
             ..ledger
         };

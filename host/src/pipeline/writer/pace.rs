@@ -58,7 +58,7 @@ impl Paces {
         &mut self,
         tx: &mut Writing,
         (compiled, everywhere): (&Compiled, &Everywhere),
-        (pair, place): (&Pair, &Domains),
+        (pair, at): (&Pair, &Domains),
     ) -> Result<Pace, Error> {
         let (policy, rails) = (&compiled.policy, &compiled.policy.guardrails);
         // Nothing simulated is held back by what is real.
@@ -75,7 +75,7 @@ impl Paces {
             );
         }
         if let Some(tag) = rails.group_tag() {
-            let here = place.place(Some(tag));
+            let here = at.place(Some(tag));
             let near = |one: &&Unproven| one.at.1.place(Some(tag)).counts(&here);
             let mine = |one: &&Unproven| compiled.pattern.matches(&one.at.0);
             pace.grouped = count(self.unproven.iter().filter(others).filter(mine).filter(near).count());
