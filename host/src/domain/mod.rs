@@ -19,6 +19,8 @@ pub mod pace;
 pub mod plan;
 pub mod policy;
 pub mod rail;
+#[cfg(test)]
+pub(crate) mod random;
 pub mod reason;
 pub mod secret;
 #[cfg(test)]

@@ -3,20 +3,12 @@
 use super::event::Tags;
 use super::mutant::{Fault, PLANTED};
 use super::policy::Pattern;
+use super::random::Random;
 use super::silence::{Subject, matchers};
 
-/// splitmix64, public domain, by Sebastiano Vigna.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-fn text(state: &mut u64, alphabet: &[u8], longest: u64) -> String {
-    let length = next(state) % (longest + 1);
-    (0..length).map(|_| char::from(alphabet[(next(state) % alphabet.len() as u64) as usize])).collect()
+fn text(random: &mut Random, alphabet: &[u8], longest: u64) -> String {
+    let length = random.below(longest + 1);
+    (0..length).map(|_| char::from(alphabet[random.place(alphabet.len())])).collect()
 }
 
 /// What a shell would say of stars, question marks and sets of letters, where there is a star at all.
@@ -31,9 +23,9 @@ fn naive(pattern: &[u8], name: &[u8]) -> bool {
 
 /// The first selector that selects what it does not say.
 fn wrong(seed: u64) -> Option<String> {
-    let mut state = seed;
+    let mut random = Random(seed);
     for _ in 0..20 {
-        let (pattern, name) = (text(&mut state, b"ab*?", 4), text(&mut state, b"ab", 4));
+        let (pattern, name) = (text(&mut random, b"ab*?", 4), text(&mut random, b"ab", 4));
         let selects = Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches(&name));
         let says = match pattern.as_str() {
             "" => false,
@@ -48,7 +40,7 @@ fn wrong(seed: u64) -> Option<String> {
             return Some(format!("pattern {broken:?}, which is none"));
         }
         // Of a silence's matchers at least one must say something.
-        let values: Vec<String> = (0..next(&mut state) % 3).map(|_| text(&mut state, b"ab.*", 2)).collect();
+        let values: Vec<String> = (0..random.below(3)).map(|_| text(&mut random, b"ab.*", 2)).collect();
         let texts: Vec<String> = values.iter().map(|value| format!("target=~{value}")).collect();
         let means = |value: &String| regex::Regex::new(&format!("^(?:{value})$"));
         let empty = values.iter().all(|value| means(value).is_ok_and(|regex| regex.is_match("")));

@@ -7,19 +7,12 @@ use super::series::TargetState;
 use crate::domain::Timestamp;
 use crate::domain::fleet::Domains;
 use crate::domain::mutant::{Fault, PLANTED};
+use crate::domain::random::Random;
 
 /// The first moment at which the engine says something else than a recount of what has happened so far.
 fn wrong(seed: u64) -> Option<String> {
-    let mut state = seed;
-    let mut below = |end: u64| {
-        // splitmix64, public domain, by Sebastiano Vigna.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    };
-    let hold = Duration::from_secs(below(60));
+    let mut random = Random(seed);
+    let hold = Duration::from_secs(random.below(60));
     let mut target = TargetState {
         name: "web-1".into(),
         named: true,
@@ -33,8 +26,8 @@ fn wrong(seed: u64) -> Option<String> {
     };
     let (mut now, mut history) = (Timestamp::from_micros(1), Vec::new());
     for step in 0..200 {
-        now = now.after(Duration::from_secs(below(20)));
-        let truth = match below(10) {
+        now = now.after(Duration::from_secs(random.below(20)));
+        let truth = match random.below(10) {
             0..=5 => Truth::Met,
             6 | 7 => Truth::NoData,
             8 => Truth::Failed,

@@ -80,14 +80,16 @@ pub(super) async fn run(
     let (done, answer) = tokio::sync::oneshot::channel();
     // A thread of its own, which steps back behind those that answer requests.
     let work = move || {
-        let _room = room;
         let _ = rustix::process::setpriority_process(None, NICE);
         let outcome = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(backtest::run(&source, &stage, &asked, &heard))
         };
+        let came = outcome();
+        // Whoever hears of the end may ask for the next one at once.
+        drop(room);
         // Nobody listens any more if the client has gone.
-        let _ = done.send(outcome());
+        let _ = done.send(came);
     };
     let thread = std::thread::Builder::new().name("backtest".to_owned()).spawn(work);
     thread.map_err(|wrong| failed(&wrong.to_string()))?;

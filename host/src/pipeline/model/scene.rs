@@ -1,4 +1,4 @@
-//! Random numbers from a seed, and random policies.
+//! Random policies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,28 +11,12 @@ use crate::domain::fleet::{Counted, Domains};
 use crate::domain::guardrails::{BlastRadius, Guardrails, MassFailure};
 use crate::domain::opposites::Opposites;
 use crate::domain::policy::{Mode, Policy, Source, Spec};
+pub(in crate::pipeline) use crate::domain::random::Random;
 use crate::domain::silence::{Active, Compiled as Silenced, Silence, Wish};
 use crate::engine::Compiled;
 
 /// For how long.
 pub(super) const UNDONE: Duration = Duration::from_mins(15);
-
-pub(in crate::pipeline) struct Random(pub(in crate::pipeline) u64);
-
-impl Random {
-    pub(in crate::pipeline) fn below(&mut self, end: u64) -> u64 {
-        // splitmix64, public domain, by Sebastiano Vigna.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-
-    pub(in crate::pipeline) fn seconds(&mut self, most: u64) -> Duration {
-        Duration::from_secs(self.below(most + 1))
-    }
-}
 
 /// Where a target is: in one of two zones, or in none.
 pub(super) fn zone(target: &str) -> Option<&'static str> {

@@ -8,23 +8,11 @@ use super::redact::Redactor;
 use super::rules::{Method, Rules};
 use super::settings::RuleSettings;
 use crate::domain::mutant::{Fault, PLANTED};
+use crate::domain::random::Random;
 
-/// splitmix64, public domain, by Sebastiano Vigna.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % end as u64) as usize
-    }
-
-    fn path(&mut self, words: &[&str]) -> String {
-        let count = 1 + self.below(3);
-        (0..count).map(|_| format!("/{}", words[self.below(words.len())])).collect()
-    }
+fn path(random: &mut Random, words: &[&str]) -> String {
+    let count = 1 + random.place(3);
+    (0..count).map(|_| format!("/{}", words[random.place(words.len())])).collect()
 }
 
 const METHODS: [(Method, &str); 3] =
@@ -52,12 +40,12 @@ fn meaning(pattern: &str) -> regex::Regex {
 fn ungranted(seed: u64) -> Option<String> {
     let mut random = Random(seed);
     let rules: Vec<(usize, String)> =
-        (0..random.below(4)).map(|_| (random.below(3), random.path(&["a", "b", "*", "**"]))).collect();
+        (0..random.place(4)).map(|_| (random.place(3), path(&mut random, &["a", "b", "*", "**"]))).collect();
     let settings: Vec<RuleSettings> =
         rules.iter().map(|(method, path)| rule(METHODS[*method].1, path)).collect();
     let compiled = Rules::new(&settings).unwrap();
     for _ in 0..10 {
-        let (at, path) = (random.below(3), random.path(&["a", "b", "c"]));
+        let (at, path) = (random.place(3), path(&mut random, &["a", "b", "c"]));
         let parsed = Path::parse(&path).unwrap();
         let granted = rules.iter().any(|(method, rule)| *method == at && meaning(rule).is_match(&path));
         if compiled.check(METHODS[at].0, &parsed, b"").is_ok() != granted {
@@ -72,16 +60,16 @@ fn leaked(seed: u64) -> Option<String> {
     let mut random = Random(seed);
     let letters = b"abcXYZ019/+=:% -";
     let word = |random: &mut Random, length: usize| -> String {
-        (0..length).map(|_| char::from(letters[random.below(letters.len())])).collect()
+        (0..length).map(|_| char::from(letters[random.place(letters.len())])).collect()
     };
-    let length = 8 + random.below(12);
+    let length = 8 + random.place(12);
     let secret = word(&mut random, length);
     let percent: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
     let (redactor, mut text, mut forms) = (Redactor::new(&[secret.clone()]), String::new(), Vec::new());
-    for _ in 0..1 + random.below(4) {
-        let length = random.below(9);
+    for _ in 0..1 + random.place(4) {
+        let length = random.place(9);
         text += &word(&mut random, length);
-        let form = match random.below(3) {
+        let form = match random.place(3) {
             0 => secret.clone(),
             1 => percent.clone(),
             _ => BASE64_STANDARD_NO_PAD.encode(&secret),
