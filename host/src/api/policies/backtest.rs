@@ -78,14 +78,12 @@ pub(super) async fn run(
         everywhere: api.store.everywhere().clone(),
     };
     let (done, answer) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
     // A thread of its own, which steps back behind those that answer requests.
     let work = move || {
         let _ = rustix::process::setpriority_process(None, NICE);
-        let outcome = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(backtest::run(&source, &stage, &asked, &heard))
-        };
-        let came = outcome();
+        // By the server's own runtime: a connection that is opened meanwhile outlives the back-test in the pool.
+        let came = runtime.block_on(backtest::run(&source, &stage, &asked, &heard));
         // Whoever hears of the end may ask for the next one at once.
         drop(room);
         // Nobody listens any more if the client has gone.
