@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::api::door::Principal;
 use crate::api::input::{self, Fields};
+use crate::api::lax::Flag;
 use crate::api::params::{key, unknown};
 use crate::api::problem::{self, Problem};
 use crate::api::{Api, policies, silences};
@@ -52,8 +53,8 @@ pub(super) struct NewActionBody {
     #[schema(required = false, max_length = 4096)]
     details: Option<String>,
     /// Whether it goes to the queue at once; false: it is held.
-    #[schema(required = false, default = false)]
-    queue_immediately: Option<bool>,
+    #[schema(required = false)]
+    queue_immediately: Option<Flag>,
     /// In which order it is claimed.
     #[schema(required = false)]
     priority: Option<Priority>,

@@ -52,9 +52,11 @@ impl Targets {
         self.domains(at).place(tag)
     }
 
+    /// What this batch has just seen of a target is not in the database yet.
     pub(super) fn domains<'a>(&'a self, (target, domains): &'a Located) -> &'a Domains {
-        let known = self.noted.as_ref().and_then(|_| self.places.get(target.as_str()));
-        known.unwrap_or(domains)
+        let seen = || self.added.iter().any(|alive| *alive.target == **target);
+        let ours = self.noted.is_some() || *domains == Domains::default() || seen();
+        self.places.get(target.as_str()).filter(|_| ours).unwrap_or(domains)
     }
 
     /// These are alive, too.
