@@ -57,11 +57,16 @@ impl Books {
         Underway { gauge: self.in_flight.clone(), events }
     }
 
-    /// One was stored with that decision code.
-    pub fn stored(&self, code: i64) {
-        let end = usize::try_from(code).ok().filter(|code| *code < REPEAT);
-        if let Some(counter) = end.and_then(|code| self.ended.get(code)) {
-            counter.inc();
+    /// These were stored, each with its decision code: counted here first, since every event of a batch comes by.
+    pub fn stored(&self, codes: impl Iterator<Item = i64>) {
+        let mut counts = [0_u64; REPEAT];
+        for code in codes {
+            if let Some(count) = usize::try_from(code).ok().and_then(|code| counts.get_mut(code)) {
+                *count += 1;
+            }
+        }
+        for (counter, count) in self.ended.iter().zip(counts).filter(|(_, count)| *count > 0) {
+            counter.inc_by(count);
         }
     }
 

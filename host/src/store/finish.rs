@@ -18,8 +18,6 @@ statements! { pub(super) STATEMENTS:
         run_at = $9, attempts = attempts - $10,
         requeued = requeued + CASE WHEN $5 IN ('scheduled', 'ready') THEN 1 ELSE 0 END
         WHERE id = $1 AND state = 'running' AND owner = $2 AND fence = $3 AND attempts = $4";
-    // Asked by nobody but a planted fault.
-    HOLDER = "SELECT owner, fence, attempts FROM action WHERE id = $1 AND owner IS NOT NULL AND fence IS NOT NULL";
     END_ATTEMPT = "UPDATE attempt SET ended_at = $3, outcome = $4, message = $5, result = $6, logs = $7
         WHERE action_id = $1 AND fence = $2 AND ended_at IS NULL";
     KEEP_CALL = "INSERT INTO host_call (action_id, fence, n, attempt, connection, method, path, mutating, state,
@@ -114,8 +112,9 @@ impl Store {
     /// what became ready.
     pub async fn finish(&self, lease: &Lease, done: &Finished, now: Timestamp) -> Result<Option<Settled>> {
         let mut tx = self.begin().await?;
-        let afforded = self.afford(&mut tx, lease, &done.ending, now).await?;
-        let done = &Finished { ending: afforded, ..done.clone() };
+        let refused = self.refused(&mut tx, lease, &done.ending, now).await?;
+        let ended = refused.map(|ending| Finished { ending, ..done.clone() });
+        let done = ended.as_ref().unwrap_or(done);
         // Locks in the order of the whole system: incident, slot, action.
         if let (Ending::Uncertain { .. }, Some(incident)) = (&done.ending, lease.task.incident_id) {
             hand_over(&mut tx, incident, "outcome_unknown", now).await?;
@@ -141,19 +140,25 @@ impl Store {
         Ok(Some(Settled { ready, ending: done.ending.clone() }))
     }
 
-    /// The end as it is, or without the retry that is none any more: in a window only so many attempts repeat a failed one.
-    async fn afford(&self, tx: &mut Tx, lease: &Lease, ending: &Ending, now: Timestamp) -> Result<Ending> {
-        let Ending::Retry { error, .. } = ending else { return Ok(ending.clone()) };
+    /// The end in place of a retry that is none any more: in a window only so many attempts repeat a failed one.
+    async fn refused(
+        &self,
+        tx: &mut Tx,
+        lease: &Lease,
+        ending: &Ending,
+        now: Timestamp,
+    ) -> Result<Option<Ending>> {
+        let Ending::Retry { error, .. } = ending else { return Ok(None) };
         let (everywhere, next) = (self.everywhere(), (lease.task.id, lease.attempt + 1));
         if pace::retry(tx, everywhere, next, now).await? || !holds(Fault::RetryBudget) {
-            return Ok(ending.clone());
+            return Ok(None);
         }
         let (most, window) =
             (everywhere.max_retries, humantime_serde::re::humantime::format_duration(everywhere.window));
         let error = format!(
             "{error}; not tried again: {most} retries in {window} are used up (guardrails.max_retries)"
         );
-        Ok(Ending::Dead { error })
+        Ok(Some(Ending::Dead { error }))
     }
 }
 
@@ -191,12 +196,11 @@ async fn transition(
         | Ending::GivenBack
         | Ending::Superseded => now,
     };
-    let (owner, fence, attempt) = held(tx, lease).await?;
-    let changed = on!(tx, c => sqlx::query(sql).bind(lease.task.id).bind(owner).bind(fence)
-        .bind(attempt).bind(phase.word()).bind(phase.ended().then(|| now.micros()))
+    let changed = on!(tx, c => sqlx::query(sql).bind(lease.task.id).bind(&lease.owner).bind(lease.fence)
+        .bind(lease.attempt).bind(phase.word()).bind(phase.ended().then(|| now.micros()))
         .bind(done.ending.error()).bind(done.ending.summary()).bind(run_at.micros())
         .bind(i64::from(done.ending == Ending::GivenBack)).execute(c).await?.rows_affected());
-    if changed == 0 {
+    if changed == 0 && holds(Fault::Fence) {
         return Ok(false);
     }
     let verb = match phase {
@@ -217,17 +221,6 @@ async fn transition(
     let actor = format!("worker:{}", lease.owner);
     add_audit(tx, &Entry::action(&actor, verb, lease.task.id, lease.task.incident_id, facts), now).await?;
     Ok(true)
-}
-
-/// What a result must still be under to count: its own lease.
-async fn held(tx: &mut Tx, lease: &Lease) -> Result<(String, i64, i64)> {
-    if holds(Fault::Fence) {
-        return Ok((lease.owner.clone(), lease.fence, lease.attempt));
-    }
-    let sql = tx.text(&HOLDER);
-    let row: Option<(String, i64, i64)> =
-        on!(tx, c => sqlx::query_as(sql).bind(lease.task.id).fetch_optional(c).await?);
-    Ok(row.unwrap_or_default())
 }
 
 async fn keep(tx: &mut Tx, lease: &Lease, done: &Finished, now: Timestamp) -> Result<()> {

@@ -266,7 +266,7 @@ impl Writer {
         let metrics = Arc::clone(&self.parts.metrics);
         metrics.ingest_committed(plan.samples.len(), began.elapsed());
         self.stored += plan.samples.len();
-        plan.samples.iter().for_each(|sample| metrics.books().stored(sample.flags >> 1));
+        metrics.books().stored(plan.samples.iter().map(|sample| sample.flags >> 1));
         // A sender's events mostly follow each other by name.
         let (mut names, mut run) = (HashMap::<&str, u64>::new(), ("", 0));
         for item in items.iter().filter(|item| item.id > 0 && !item.repeat) {

@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_mins(1);
 pub(super) struct Targets {
     places: HashMap<Arc<str>, Domains>,
     /// Seen here since they were read: the batch at hand is not in the database yet.
-    added: Vec<Alive>,
+    added: HashMap<Arc<str>, Domains>,
     read_at: Option<Timestamp>,
     /// When each was last noted, where no database is asked: in a back-test.
     noted: Option<HashMap<Arc<str>, Timestamp>>,
@@ -54,7 +54,7 @@ impl Targets {
 
     /// What this batch has just seen of a target is not in the database yet.
     pub(super) fn domains<'a>(&'a self, (target, domains): &'a Located) -> &'a Domains {
-        let seen = || self.added.iter().any(|alive| *alive.target == **target);
+        let seen = || self.added.contains_key(target.as_str());
         let ours = self.noted.is_some() || *domains == Domains::default() || seen();
         self.places.get(target.as_str()).filter(|_| ours).unwrap_or(domains)
     }
@@ -64,7 +64,7 @@ impl Targets {
         for alive in seen {
             let before = self.places.insert(Arc::clone(&alive.target), alive.domains.clone());
             if before.as_ref() != Some(&alive.domains) {
-                self.added.push(alive.clone());
+                self.added.insert(Arc::clone(&alive.target), alive.domains.clone());
                 self.counts.clear();
             }
         }
@@ -84,7 +84,7 @@ impl Targets {
             }
             Some(noted) => self.places.retain(|name, _| noted.get(name).is_some_and(|at| *at > since)),
         }
-        self.places.extend(self.added.drain(..).map(|alive| (alive.target, alive.domains)));
+        self.places.extend(self.added.drain());
         self.counts.clear();
         self.read_at = Some(now);
         Ok(())
