@@ -321,4 +321,4 @@ impl Agenda {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

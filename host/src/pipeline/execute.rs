@@ -148,7 +148,7 @@ fn count(parts: &Parts, lease: &Lease, ending: &Ending) {
 async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenure: Arc<Tenure>) -> Report {
     let request = order::request(&parts.clock, &lease.task, (lease.attempt, lease.fence), route);
     if let Err(problems) = parts.plugins.check_params(route, &request.params) {
-        return not_run(Ended::Invalid(problems));
+        return Report::only(Ended::Invalid(problems), Duration::ZERO);
     }
     let (journal, mut entries) = mpsc::channel::<JournalEntry>(1);
     let (revoked, owner) = (Arc::clone(&handle.revoked), lease.owner.clone());
@@ -184,19 +184,6 @@ async fn run(parts: &Parts, lease: &Lease, route: &Route, handle: &Handle, tenur
                 });
             }
         }
-    }
-}
-
-/// The report of an attempt that never reached its plugin.
-pub(super) fn not_run(result: Ended) -> Report {
-    Report {
-        result,
-        logs: Vec::new(),
-        logs_dropped: 0,
-        calls: Vec::new(),
-        fuel_used: 0,
-        duration: Duration::ZERO,
-        peak_memory: 0,
     }
 }
 

@@ -6,25 +6,21 @@ mod people;
 mod workers;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use self::workers::Worker;
-use super::ingest::{Parts, Request, Writer};
+use super::backtest::tests::writer;
+use super::ingest::{Request, Writer};
 use super::model::scene::Random;
-use super::settings::Live;
 use crate::clock::Clock;
-use crate::config::{Config, Inputs, Settings};
 use crate::domain::Timestamp;
 use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::domain::guardrails::Everywhere;
 use crate::domain::mutant::{PLANTED, STORED};
 use crate::domain::policy::{Mode, Severity, Source, Spec};
-use crate::engine::Limits;
-use crate::metrics::Metrics;
-use crate::queue::Queue;
 use crate::store::{Change, Durability, Lease, Location, Store};
 
 const TARGETS: u64 = 4;
@@ -94,20 +90,7 @@ impl World {
         let changes = [add("mild", "restart"), add("harsh", "charge")];
         store.change_policies(&changes, "test", BEGIN).await.unwrap();
         let clock = Clock::manual(BEGIN);
-        let flags = BTreeMap::from([("server.data_dir", "/nowhere".to_owned())]);
-        let config = Config::load(&Inputs { flags, ..Inputs::default() }).unwrap();
-        let writer = Writer::new(Parts {
-            store: store.clone(),
-            queue: Queue::embedded(),
-            metrics: Arc::new(Metrics::new().unwrap()),
-            clock: clock.clone(),
-            limits: Limits { lookback: Duration::from_mins(5), sparing: false },
-            settings: Live::new(Settings::of(&config), Arc::new(|_| ())),
-            node: "one".to_owned(),
-            plugins: None,
-            pushes: false,
-            policies: Arc::new(RwLock::default()),
-        });
+        let writer = writer(&store, &clock);
         let series = |n: u64| {
             let tags = Tags::from([("service".to_owned(), format!("web-{n}"))]);
             let target = Target::resolve(&tags).unwrap();

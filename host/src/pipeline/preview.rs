@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::approve::{Deed, planned};
-use super::execute::{message, not_run, result};
+use super::execute::{message, result};
 use super::order;
 use crate::clock::Clock;
 use crate::domain::plan::{PlanOutcome, PlanReport, PlanReportCall};
@@ -46,7 +46,7 @@ pub async fn preview(
     let Wanted { task, route, .. } = &wanted;
     let request = order::request(clock, task, (task.attempts + 1, 0), route);
     let report = match plugins.check_params(route, &request.params) {
-        Err(problems) => not_run(Ended::Invalid(problems)),
+        Err(problems) => Report::only(Ended::Invalid(problems), std::time::Duration::ZERO),
         Ok(()) => plugins.plan(route, &request, stop).await?,
     };
     Some(told(clock, wanted, &report))

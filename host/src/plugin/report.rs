@@ -1,7 +1,5 @@
 //! How an attempt ended, as it is told.
 
-use std::time::Duration;
-
 use super::state::Record;
 use super::types::{Ended, Failure, Report};
 
@@ -57,20 +55,7 @@ pub(super) fn not_begun() -> Failure {
     }
 }
 
-/// A report of nothing but how it ended.
-pub(super) fn report(result: Ended, duration: Duration) -> Report {
-    Report {
-        result,
-        logs: Vec::new(),
-        logs_dropped: 0,
-        calls: Vec::new(),
-        fuel_used: 0,
-        duration,
-        peak_memory: 0,
-    }
-}
-
-/// The same with what was recorded.
+/// A report with what was recorded.
 pub(super) fn with_record(report: Report, record: Record) -> Report {
     Report { logs: record.logs, logs_dropped: record.logs_dropped, calls: record.calls, ..report }
 }

@@ -14,7 +14,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use super::bindings::PluginPre;
 use super::bindings::exports::vigil::remediator::remediator as guest;
 use super::engine::{self, Guests, Ticker};
-use super::report::{denied, not_begun, report, with_record, words};
+use super::report::{denied, not_begun, with_record, words};
 use super::route::Route;
 use super::state::{Attempt, Kill, Limits, Record, Sandbox};
 use super::types::{Ended, Guard, ParamProblem, Report, Request};
@@ -122,7 +122,9 @@ impl Runtime {
     pub(super) async fn execute(&self, route: &Route, request: &Request, mut guard: Guard) -> Report {
         let begun = Instant::now();
         let slot = guard.cancel.run_until_cancelled(Arc::clone(&self.slots).acquire_owned()).await;
-        let Some(Ok(_slot)) = slot else { return report(Ended::Cancelled(not_begun()), begun.elapsed()) };
+        let Some(Ok(_slot)) = slot else {
+            return Report::only(Ended::Cancelled(not_begun()), begun.elapsed());
+        };
         let started = guard.started.take();
         self.carry_out(route, request, (Purpose::Execute(guard), started), begun).await
     }
@@ -153,7 +155,7 @@ impl Runtime {
         let pre = route.loaded.pre.clone();
         let store = match self.store(Some(&attempt), self.settings.fuel, time) {
             Ok(store) => store,
-            Err(ended) => return report(*ended, begun.elapsed()),
+            Err(ended) => return Report::only(*ended, begun.elapsed()),
         };
         let ran = self
             .spawn(store, Some(Arc::clone(&attempt)), |store| {
@@ -163,7 +165,7 @@ impl Runtime {
         let record = attempt.take_record();
         match ran {
             Ok(ran) => self.conclude(ran, record),
-            Err(ended) => with_record(report(*ended, begun.elapsed()), record),
+            Err(ended) => with_record(Report::only(*ended, begun.elapsed()), record),
         }
     }
 

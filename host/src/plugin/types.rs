@@ -359,3 +359,19 @@ pub struct Report {
     /// The most linear memory that it had, in bytes.
     pub peak_memory: u64,
 }
+
+impl Report {
+    /// Nothing but how it ended, after so long.
+    #[must_use]
+    pub fn only(result: Ended, duration: Duration) -> Self {
+        Self {
+            result,
+            logs: Vec::new(),
+            logs_dropped: 0,
+            calls: Vec::new(),
+            fuel_used: 0,
+            duration,
+            peak_memory: 0,
+        }
+    }
+}

@@ -71,7 +71,7 @@ pub(super) async fn run(
     let stop = api.ending.child_token();
     let ended = stop.clone().drop_guard();
     let begun = std::time::Instant::now();
-    let (source, asked, heard) = (api.store.clone(), wanted.clone(), stop.clone());
+    let (source, asked, heard) = (api.store.apart(), wanted.clone(), stop.clone());
     let stage = Stage {
         lookback: api.lookback,
         settings: api.settings.clone(),

@@ -1,7 +1,7 @@
 //! A back-test comes to the decisions that were made live, byte for byte: the writer, the store and its claims record a
 //! busy while in virtual time, and what was recorded is lived again.
 
-mod asked;
+pub(in crate::pipeline) mod asked;
 mod month;
 mod policies;
 
@@ -77,6 +77,22 @@ fn stage() -> Stage {
     Stage { lookback: LOOKBACK, settings: Live::new(settings, Arc::new(|_| ())), everywhere: everywhere() }
 }
 
+/// The writer of a server with that database and that time.
+pub(in crate::pipeline) fn writer(store: &Store, clock: &Clock) -> Writer {
+    Writer::new(Parts {
+        store: store.clone(),
+        queue: Queue::embedded(),
+        metrics: Arc::new(Metrics::new().unwrap()),
+        clock: clock.clone(),
+        limits: Limits { lookback: LOOKBACK, sparing: false },
+        settings: stage().settings,
+        node: "live".to_owned(),
+        plugins: None,
+        pushes: false,
+        policies: Arc::new(RwLock::default()),
+    })
+}
+
 impl Server {
     async fn new(size: &Size, seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -93,18 +109,7 @@ impl Server {
         let changes: Vec<Change> = (0..size.policies).map(add).collect();
         store.change_policies(&changes, "test", BEGIN).await.unwrap();
         let clock = Clock::manual(BEGIN);
-        let writer = Writer::new(Parts {
-            store: store.clone(),
-            queue: Queue::embedded(),
-            metrics: Arc::new(Metrics::new().unwrap()),
-            clock: clock.clone(),
-            limits: Limits { lookback: LOOKBACK, sparing: false },
-            settings: stage().settings,
-            node: "live".to_owned(),
-            plugins: None,
-            pushes: false,
-            policies: Arc::new(RwLock::default()),
-        });
+        let writer = writer(&store, &clock);
         Self {
             store,
             writer,

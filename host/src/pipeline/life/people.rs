@@ -1,8 +1,8 @@
 //! People: they make and cancel actions, stop everything, switch policies, and come back.
 
 use super::{World, spec};
-use crate::domain::Phase;
 use crate::domain::policy::Source;
+use crate::pipeline::backtest::tests::asked::by_hand;
 use crate::store::{ActionDraft, Change, Edition};
 
 impl World {
@@ -11,7 +11,8 @@ impl World {
         match self.random.below(6) {
             0 | 1 => {
                 let queued = self.random.below(3) > 0;
-                let mut draft = self.by_hand(queued);
+                let target = format!("web-{}", self.random.below(super::TARGETS));
+                let mut draft = ActionDraft { queued, ..by_hand(target, self.clock.id()) };
                 self.store.create_action(&mut draft, None, "ann", now).await.unwrap();
             }
             2 => {
@@ -51,35 +52,6 @@ impl World {
             self.disabled.remove(&policy.name);
         } else {
             self.disabled.insert(policy.name.clone());
-        }
-    }
-
-    fn by_hand(&mut self, queued: bool) -> ActionDraft {
-        ActionDraft {
-            id: 0,
-            phase: Phase::Held,
-            execution_id: self.clock.id(),
-            incident: None,
-            policy: None,
-            event_id: None,
-            origin: "api",
-            simulated: false,
-            kind: "restart".to_owned(),
-            target: format!("web-{}", self.random.below(super::TARGETS)),
-            target_kind: None,
-            namespace: None,
-            labels: "{}".to_owned(),
-            params: "{}".to_owned(),
-            step: None,
-            tells: false,
-            priority: 1,
-            max_attempts: 3,
-            timeout: None,
-            queued,
-            expires_at: None,
-            details: None,
-            plugin: None,
-            approval: None,
         }
     }
 }

@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-pub(super) fn by_hand(target: String, execution_id: String) -> ActionDraft {
+pub(in crate::pipeline) fn by_hand(target: String, execution_id: String) -> ActionDraft {
     ActionDraft {
         id: 0,
         phase: Phase::Held,

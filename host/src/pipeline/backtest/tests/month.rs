@@ -2,25 +2,22 @@
 //! the release profile.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{BEGIN, LOOKBACK, stage};
+use super::{BEGIN, writer};
 use crate::clock::Clock;
 use crate::config::{Config, Inputs, Settings};
 use crate::domain::event::{Event, Mark, Series, Tags, Target};
 use crate::domain::policy::{Mode, Policy, Severity, Source, Spec};
-use crate::engine::Limits;
-use crate::metrics::Metrics;
 use crate::pipeline::backtest::{Wanted, run};
-use crate::pipeline::ingest::{Parts, Request, Writer};
+use crate::pipeline::ingest::Request;
 use crate::pipeline::model::scene::Random;
 use crate::pipeline::rehearsal::{Assumed, Stage};
 use crate::pipeline::settings::Live;
-use crate::queue::Queue;
 use crate::store::{Durability, Location, Store};
 
 const TARGETS: usize = 1_000;
@@ -60,18 +57,7 @@ fn policy(number: i64, wide: i64) -> Policy {
 
 async fn history(store: &Store) -> u64 {
     let clock = Clock::manual(BEGIN);
-    let mut writer = Writer::new(Parts {
-        store: store.clone(),
-        queue: Queue::embedded(),
-        metrics: Arc::new(Metrics::new().unwrap()),
-        clock: clock.clone(),
-        limits: Limits { lookback: LOOKBACK, sparing: false },
-        settings: stage().settings,
-        node: "live".to_owned(),
-        plugins: None,
-        pushes: false,
-        policies: Arc::new(RwLock::default()),
-    });
+    let mut writer = writer(store, &clock);
     let series = |n: usize| {
         let tags = Tags::from([("service".to_owned(), format!("web-{n:03}"))]);
         let target = Target::resolve(&tags).unwrap();
