@@ -21,7 +21,6 @@ use crate::domain::guardrails::Everywhere;
 pub use crate::domain::secret::{MASK, is_secret_name};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Problems};
 pub use run::{About, Run};
 pub use settings::{Environment, RateLimit, Settings, lay, whole};

@@ -7,6 +7,7 @@ use figment::value::{Dict, Value};
 
 use super::is_secret_name;
 use super::sources::{OPEN, Sources, documentation};
+use crate::domain::spelling::did_you_mean;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,12 +143,4 @@ fn leaf(value: &Value) -> &Value {
         | Value::Empty(..)
         | Value::Array(..) => value,
     }
-}
-
-/// `; did you mean …?` for the known name nearest to this one, if any is near.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let near =
-        known.map(|other| (strsim::jaro_winkler(name, other), other)).filter(|(score, _)| *score > 0.8);
-    let best = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
 }

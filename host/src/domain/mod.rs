@@ -26,6 +26,7 @@ pub mod secret;
 #[cfg(test)]
 mod selectors;
 pub mod silence;
+pub mod spelling;
 pub mod time;
 pub mod token;
 pub mod worst;

@@ -290,23 +290,6 @@ impl Store {
         Self { everywhere, ..self }
     }
 
-    /// The same database, read over connections of its own: on SQLite each has a thread, which is as slow as whoever opened it
-    /// and must not be lent to others afterwards.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        let pool = match &self.pool {
-            Pool::Sqlite { write, read } => Pool::Sqlite {
-                write: write.clone(),
-                read: SqlitePoolOptions::new()
-                    .max_connections(2)
-                    .test_before_acquire(false)
-                    .connect_lazy_with((*read.connect_options()).clone()),
-            },
-            Pool::Postgres(pool) => Pool::Postgres(pool.clone()),
-        };
-        Self { pool, ..self.clone() }
-    }
-
     /// What limits all actions together.
     #[must_use]
     pub fn everywhere(&self) -> &Everywhere {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use sqlx::sqlite::SqlitePoolOptions;
+
 use super::ingest::{SeriesRow, TailSample, Writing};
 use super::sql::statements;
 use super::{Durability, Error, Location, Pool, Result, Store, chunk, on, record, rows, slot};
@@ -169,6 +171,23 @@ pub struct PastPause {
 }
 
 impl Store {
+    /// The same database, read over connections of its own: on SQLite each has a thread, which is as slow as whoever opened it
+    /// and must not be lent to others afterwards.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let pool = match &self.pool {
+            Pool::Sqlite { write, read } => Pool::Sqlite {
+                write: write.clone(),
+                read: SqlitePoolOptions::new()
+                    .max_connections(2)
+                    .test_before_acquire(false)
+                    .connect_lazy_with((*read.connect_options()).clone()),
+            },
+            Pool::Postgres(pool) => Pool::Postgres(pool.clone()),
+        };
+        Self { pool, ..self.clone() }
+    }
+
     /// A database for one back-test, in a file that nobody needs afterwards.
     pub async fn scratch(file: &Path) -> Result<Self> {
         let store = Self::open(Location::Sqlite(file.to_owned()), Durability::Scratch, 1).await?;

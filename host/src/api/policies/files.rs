@@ -11,8 +11,9 @@ use self::met::met;
 use super::read::draft;
 use crate::api::input::holds_nul;
 use crate::clock::Clock;
-use crate::config::{AuthMode, Config, did_you_mean};
+use crate::config::{AuthMode, Config};
 use crate::domain::policy::{Mode, Policy, Source};
+use crate::domain::spelling::did_you_mean;
 use crate::store::{Change, Edition, Store};
 
 /// Largest policy file, in bytes.

@@ -11,11 +11,11 @@ use super::{fleet, pace};
 use crate::api::input::Fields;
 use crate::api::problem::{Invalid, Problem};
 use crate::cel::Program;
-use crate::config::did_you_mean;
 use crate::domain::approval::Terms;
 use crate::domain::guardrails::Guardrails;
 use crate::domain::ladder::{self, ATTEMPTS, TRIES};
 use crate::domain::policy::{Mode, Pattern, Severity, Spec};
+use crate::domain::spelling::did_you_mean;
 use crate::engine::{Fault as ConditionFault, parse_condition};
 
 /// Members of a policy that are read.

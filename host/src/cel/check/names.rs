@@ -6,21 +6,10 @@ use crate::cel::tree::{
     TextExpr, UintExpr,
 };
 use crate::cel::types::Ty;
+use crate::domain::spelling::did_you_mean;
 use cel::common::ast::{
     EntryExpr, Expr as Ast, IdedExpr, ListExpr as AstList, MapExpr as AstMap, SelectExpr,
 };
-
-/// The nearest name to one that is unknown, as the end of a sentence.
-pub(super) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> String {
-    let near = known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match near {
-        Some((likeness, candidate)) if likeness > 0.8 => format!("; did you mean `{candidate}`?"),
-        Some(_) | None => String::new(),
-    }
-}
 
 impl<'c> Checker<'c, '_> {
     pub(super) fn ident(&mut self, e: &IdedExpr, name: &str) -> Option<Typed> {

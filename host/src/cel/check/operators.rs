@@ -1,12 +1,12 @@
 //! Operators: logic, comparison, `in`, arithmetic, the conditional.
 
-use super::names::did_you_mean;
 use super::{Budget, Checker, Typed, Weighed, Weight};
 use crate::cel::eval::{MAX_TEXTS, int_as_double};
 use crate::cel::tree::{
     BoolExpr, Choice, Cmp, DoubleExpr, Expr, IntExpr, ListExpr, MapExpr, Math, TextExpr, UintExpr,
 };
 use crate::cel::types::Ty;
+use crate::domain::spelling::did_you_mean;
 use cel::common::ast::{CallExpr, Expr as Ast, IdedExpr, operators};
 
 impl<'c> Checker<'c, '_> {
